@@ -1,0 +1,279 @@
+//! Transmission at a given time, with a module that sends when it is told.
+//!
+//! The settings are changed and the whole `radio tx` line is written early, all but its end; the end of the line is
+//! written at the due time, less its own time on the serial line and the module's delay. So the length of the frame and
+//! the load of the host do not add to the error. Afterwards the settings are put back and reception begins again.
+//!
+//! A loaded line cannot be taken back, only spoiled: one character that is no hex digit makes it invalid.
+
+use super::reply::Reply;
+use super::{ANSWER_TIMEOUT, Expect, Job, Rn2483, Waiting};
+use crate::airtime;
+use crate::modem::{Output, TxRequest, TxStatus, WRITE_AHEAD};
+use std::time::Duration;
+
+/// Most frames that wait for their time; more are answered by `busy`.
+const MAX_QUEUED: usize = 4;
+/// What a module needs to answer a command, at most, for planning.
+const ANSWER_PLANNED: Duration = Duration::from_millis(5);
+/// Time before the preparation for what may be under way: a report of a frame, a late wake-up.
+const SLACK: Duration = Duration::from_millis(60);
+/// By how much the end of the line may be late. Nodes tolerate about 10 ms at SF7.
+const TOLERANCE: Duration = Duration::from_millis(3);
+/// Added to the airtime for the answer after it.
+const DONE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A frame that waits for its time.
+pub(super) struct Pending {
+    request: TxRequest,
+    /// When the preparation begins.
+    pub(super) begin_at: Duration,
+    /// When the end of the line is written.
+    pub(super) write_at: Duration,
+    airtime: Duration,
+}
+
+/// A frame that is being sent.
+pub(super) struct Transmission {
+    pub(super) pending: Pending,
+    pub(super) stage: Stage,
+    margin_ms: i32,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Settings are being changed.
+    Preparing,
+    /// The line is in the module, all but its end.
+    Loaded,
+    /// The end of the line is written.
+    Sending,
+}
+
+impl Rn2483 {
+    pub(super) fn enqueue(&mut self, now: Duration, request: TxRequest) {
+        let airtime = airtime::downlink(request.dr, request.data.len());
+        let lead = self.config.tx_offset + self.line_time(2);
+        let write_at = request.at.saturating_sub(lead);
+        let commands = self.commands_for(&request);
+        let bytes: usize = commands.iter().map(|command| command.len() + 6).sum::<usize>() + load_length(&request);
+        let shortest = self.line_time(bytes);
+        let longest = shortest + ANSWER_PLANNED * u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let begin_at = write_at.saturating_sub(longest + SLACK);
+        let refusal = if !(1..=255).contains(&request.data.len()) {
+            Some((TxStatus::Failed, "a frame has 1 to 255 bytes".to_string()))
+        } else if !self.announced || matches!(self.job, Job::Failed) {
+            Some((TxStatus::Failed, "the modem is not ready".to_string()))
+        } else if now + shortest > write_at {
+            Some((TxStatus::Late, format!("{} ms are needed at least", shortest.as_millis())))
+        } else if self.overlaps(request.at, request.at + airtime) {
+            Some((TxStatus::Collision, "another frame has that time".to_string()))
+        } else if self.queue.len() >= MAX_QUEUED {
+            Some((TxStatus::Busy, format!("{MAX_QUEUED} frames wait already")))
+        } else {
+            None
+        };
+        if let Some((status, detail)) = refusal {
+            let margin = (status == TxStatus::Late).then(|| signed_ms(write_at, now + shortest));
+            return self.done(request.id, status, margin, Some(detail));
+        }
+        let place = self.queue.partition_point(|other| other.write_at <= write_at);
+        self.queue.insert(place, Pending { request, begin_at, write_at, airtime });
+        if matches!(self.job, Job::Armed) && self.start_due_transmission(now) {
+            self.run(now);
+        }
+    }
+
+    /// Begins the first frame of the queue if it is time; whether it was.
+    pub(super) fn start_due_transmission(&mut self, now: Duration) -> bool {
+        let Some(pending) = self.first_if(|pending| pending.begin_at <= now) else { return false };
+        for command in self.commands_for(&pending.request) {
+            let expect = if command == "radio rxstop" { Expect::Stopped } else { Expect::Setting };
+            self.command(&command, expect);
+        }
+        self.power_dbm = self.power_for(&pending.request);
+        self.job = Job::Transmit(Transmission { pending, stage: Stage::Preparing, margin_ms: 0 });
+        true
+    }
+
+    /// The script of a stage has ended; whether there is a new one.
+    pub(super) fn finish_stage(&mut self, now: Duration, mut transmission: Transmission) -> bool {
+        if transmission.stage != Stage::Preparing {
+            self.job = Job::Transmit(transmission);
+            return false;
+        }
+        let request = &transmission.pending.request;
+        let loaded_at = now + self.line_time(load_length(request));
+        transmission.margin_ms = signed_ms(transmission.pending.write_at, loaded_at);
+        if loaded_at > transmission.pending.write_at + TOLERANCE {
+            let detail = "the preparation took too long".to_string();
+            self.done(request.id, TxStatus::Late, Some(transmission.margin_ms), Some(detail));
+            self.restore(&transmission.pending.request);
+            return true;
+        }
+        let line = format!("radio tx {}", lpwad_link::hex::encode(&request.data).to_uppercase());
+        self.outputs.push_back(Output::Write(line.into_bytes()));
+        transmission.stage = Stage::Loaded;
+        self.job = Job::Transmit(transmission);
+        false
+    }
+
+    /// Writes the end of a loaded line when its time has come.
+    pub(super) fn send_loaded(&mut self, now: Duration) {
+        let Job::Transmit(transmission) = &mut self.job else { return };
+        let write_at = transmission.pending.write_at;
+        if transmission.stage != Stage::Loaded || now < write_at.saturating_sub(WRITE_AHEAD) {
+            return;
+        }
+        if now <= write_at + TOLERANCE {
+            transmission.stage = Stage::Sending;
+            self.outputs.push_back(Output::WriteAt { at: write_at, bytes: b"\r\n".to_vec() });
+            self.wait(write_at + ANSWER_TIMEOUT, "radio tx".into(), Expect::TxAccepted);
+            return;
+        }
+        let request = transmission.pending.request.clone();
+        let margin = signed_ms(write_at, now);
+        self.done(request.id, TxStatus::Late, Some(margin), Some("this host woke up too late".into()));
+        self.command("z", Expect::Anything);
+        self.restore(&request);
+        self.run(now);
+    }
+
+    pub(super) fn handle_transmit_answer(&mut self, now: Duration, waiting: Waiting, reply: &Reply, text: &str) {
+        let Job::Transmit(transmission) = &self.job else { return };
+        let margin = Some(transmission.margin_ms);
+        let request = transmission.pending.request.clone();
+        let until = transmission.pending.write_at + transmission.pending.airtime + DONE_TIMEOUT;
+        let (status, detail) = match (waiting.expect, reply) {
+            (Expect::TxAccepted, Reply::Ok) => return self.wait(until, waiting.command, Expect::TxDone),
+            (Expect::TxAccepted | Expect::TxDone, Reply::TxOk) => {
+                self.note_turnaround(now);
+                (TxStatus::Sent, None)
+            }
+            (_, Reply::Busy) => (TxStatus::Busy, Some(format!("modem answers busy to {:?}", waiting.command))),
+            (Expect::TxDone, Reply::RadioErr) => (TxStatus::Failed, Some("modem answers radio_err".to_string())),
+            (Expect::TxDone, _) => {
+                self.count("garbage_lines");
+                return self.wait(waiting.until, waiting.command, waiting.expect);
+            }
+            _ => (TxStatus::Failed, Some(format!("modem answers {text:?} to {:?}", waiting.command))),
+        };
+        self.done(request.id, status, margin, detail);
+        self.script.clear();
+        self.restore(&request);
+        self.run(now);
+    }
+
+    /// Frames whose time has passed while the modem was busy with something else.
+    pub(super) fn expire(&mut self, now: Duration) {
+        while let Some(pending) = self.first_if(|pending| pending.write_at <= now) {
+            let margin = signed_ms(pending.write_at, now);
+            let detail = "the modem was busy with something else".to_string();
+            self.done(pending.request.id, TxStatus::Late, Some(margin), Some(detail));
+        }
+    }
+
+    /// Ends a transmission that cannot be completed.
+    pub(super) fn abandon(&mut self, why: &str) {
+        if let Job::Transmit(transmission) = std::mem::replace(&mut self.job, Job::Off) {
+            let margin = Some(transmission.margin_ms);
+            self.done(transmission.pending.request.id, TxStatus::Failed, margin, Some(why.to_string()));
+        }
+    }
+
+    pub(super) fn drop_queue(&mut self, why: &str) {
+        while let Some(pending) = self.queue.pop_front() {
+            self.done(pending.request.id, TxStatus::Failed, None, Some(why.to_string()));
+        }
+    }
+
+    /// Time that the longest frame with all settings changed needs before its own time.
+    pub(super) fn longest_preparation(&self) -> Duration {
+        const LONGEST_COMMANDS: usize = 7 * 30;
+        let lead = self.config.tx_offset + SLACK + ANSWER_PLANNED * 8;
+        lead + self.line_time(LONGEST_COMMANDS + "radio tx ".len() + 2 * 255 + 2)
+    }
+
+    /// Puts the settings back and listens again.
+    fn restore(&mut self, request: &TxRequest) {
+        self.job = Job::Rearm;
+        let (freq_hz, dr) = (self.config.freq_hz, self.config.dr);
+        let settings = [
+            Some("iqi off".to_string()).filter(|_| request.iq_inverted),
+            Some("crc on".to_string()),
+            Some(format!("freq {freq_hz}")).filter(|_| request.freq_hz != freq_hz),
+            Some(format!("sf sf{}", dr.sf)).filter(|_| request.dr.sf != dr.sf),
+            Some(format!("bw {}", dr.bw_hz / 1000)).filter(|_| request.dr.bw_hz != dr.bw_hz),
+        ];
+        for setting in settings.into_iter().flatten() {
+            self.command(&format!("radio set {setting}"), Expect::Setting);
+        }
+        self.command("radio rx 0", Expect::Listening);
+    }
+
+    fn commands_for(&self, request: &TxRequest) -> Vec<String> {
+        let power_dbm = self.power_for(request);
+        let set = |changed: bool, setting: String| Some(format!("radio set {setting}")).filter(|_| changed);
+        let commands = [
+            Some("radio rxstop".to_string()),
+            set(request.iq_inverted, "iqi on".into()),
+            set(true, "crc off".into()),
+            set(request.freq_hz != self.config.freq_hz, format!("freq {}", request.freq_hz)),
+            set(request.dr.sf != self.config.dr.sf, format!("sf sf{}", request.dr.sf)),
+            set(request.dr.bw_hz != self.config.dr.bw_hz, format!("bw {}", request.dr.bw_hz / 1000)),
+            set(power_dbm != self.power_dbm, format!("pwr {power_dbm}")),
+        ];
+        commands.into_iter().flatten().collect()
+    }
+
+    /// Never more than asked for, never more than allowed, never less than the module can.
+    fn power_for(&self, request: &TxRequest) -> i8 {
+        let asked = request.dbm.floor().clamp(-128.0, 127.0) as i8;
+        asked.min(self.config.max_dbm).max(-3)
+    }
+
+    fn first_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Pending> {
+        if self.queue.front().is_some_and(condition) { self.queue.pop_front() } else { None }
+    }
+
+    fn overlaps(&self, start: Duration, end: Duration) -> bool {
+        let active = match &self.job {
+            Job::Transmit(transmission) => Some(&transmission.pending),
+            _ => None,
+        };
+        self.queue.iter().chain(active).any(|other| start < other.request.at + other.airtime && other.request.at < end)
+    }
+
+    /// How much later than expected the module reports the end: what is left to calibrate in `tx_offset_us`, plus the
+    /// delay of the report itself.
+    fn note_turnaround(&mut self, now: Duration) {
+        if let Job::Transmit(Transmission { pending, .. }) = &self.job {
+            let expected = pending.request.at + pending.airtime;
+            let extra = now.saturating_sub(expected).as_micros();
+            self.counters.insert("tx_extra_us", u64::try_from(extra).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn done(&mut self, id: u64, status: TxStatus, margin: Option<i32>, detail: Option<String>) {
+        self.count(match status {
+            TxStatus::Sent => "tx_sent",
+            TxStatus::Late => "tx_late",
+            TxStatus::Collision => "tx_collision",
+            TxStatus::Busy => "tx_busy",
+            TxStatus::Failed => "tx_failed",
+        });
+        self.outputs.push_back(Output::TxDone { id, status, margin, detail });
+    }
+}
+
+/// Bytes of the `radio tx` line without its end.
+fn load_length(request: &TxRequest) -> usize {
+    "radio tx ".len() + 2 * request.data.len()
+}
+
+/// `due` minus `ready`, in ms.
+fn signed_ms(due: Duration, ready: Duration) -> i32 {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    i32::try_from(ms(due).saturating_sub(ms(ready))).unwrap_or(i32::MIN)
+}

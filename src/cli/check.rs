@@ -1,0 +1,93 @@
+//! `lpwad check`: everything that `run` would read, read once, and what would come of it.
+
+use super::exit;
+use crate::config::{Config, ConfigError, ConfigErrors};
+use crate::io::plugins;
+use crate::io::run::state_dir;
+use crate::io::Clock;
+use crate::policy::{Analyses, Verdict, decide};
+use serde_json::json;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub(super) fn check(path: &Path, state: Option<&Path>, json: bool) -> ExitCode {
+    let report = match examine(path, state) {
+        Ok(report) => report,
+        Err(errors) => {
+            if json {
+                let entry = |error: &ConfigError| {
+                    json!({
+                        "file": error.file.display().to_string(),
+                        "line": error.line,
+                        "key": error.key,
+                        "problem": error.problem,
+                        "hint": error.hint,
+                    })
+                };
+                println!("{}", json!({ "ok": false, "errors": errors.0.iter().map(entry).collect::<Vec<_>>() }));
+            } else {
+                eprintln!("lpwad: {errors}");
+            }
+            return exit::CONFIG.into();
+        }
+    };
+    if json {
+        println!("{}", report.json);
+    } else {
+        print!("{}", report.text);
+    }
+    ExitCode::SUCCESS
+}
+
+struct Report {
+    json: serde_json::Value,
+    text: String,
+}
+
+fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
+    let config = Config::read(path)?;
+    let analyses = Analyses::read(&config.analysis_dir)?;
+    let mut warnings = config.warnings.clone();
+    let mut errors = Vec::new();
+    for radio in &config.radios {
+        match plugins::find(&radio.plugin, &config.plugin_dirs) {
+            Ok(plugin) => {
+                for problem in plugins::settings_problems(&plugin, &radio.settings) {
+                    warnings.push(format!("radio {}: {problem}", radio.name));
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
+    }
+    warnings.extend(analyses.invalid.iter().map(|invalid| invalid.error.clone()));
+    let unix_ms = Clock::start().now().unix_ms;
+    let verdicts: Vec<(String, String)> = config
+        .servers
+        .iter()
+        .map(|server| match decide(server, &analyses, unix_ms) {
+            Verdict::Nosec { analysis, .. } => (server.name.clone(), format!("NoSec, by analysis {analysis}")),
+            Verdict::Refuse { reason } => (server.name.clone(), format!("no session: {reason}")),
+        })
+        .collect();
+    let state_dir = state_dir(state, &config);
+    let json = json!({
+        "ok": true,
+        "nodes": config.nodes.len(),
+        "radios": config.radios.iter().map(|radio| &radio.name).collect::<Vec<_>>(),
+        "servers": verdicts.iter().map(|(name, verdict)| json!({ "name": name, "verdict": verdict })).collect::<Vec<_>>(),
+        "state_dir": state_dir.display().to_string(),
+        "warnings": warnings,
+    });
+    let mut text = format!("{}: ok\n", path.display());
+    text += &format!("  {} nodes, {} radios, state in {}\n", config.nodes.len(), config.radios.len(), state_dir.display());
+    for (name, verdict) in &verdicts {
+        text += &format!("  server {name}: {verdict}\n");
+    }
+    for warning in &warnings {
+        text += &format!("  warning: {warning}\n");
+    }
+    Ok(Report { json, text })
+}

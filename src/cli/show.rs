@@ -1,0 +1,136 @@
+//! Answers of the control socket as text for people.
+
+use serde_json::Value;
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn ago(seconds: &Value) -> String {
+    match seconds.as_u64() {
+        None => "not yet".into(),
+        Some(s) if s < 120 => format!("{s} s ago"),
+        Some(s) if s < 7200 => format!("{} min ago", s / 60),
+        Some(s) => format!("{} h ago", s / 3600),
+    }
+}
+
+fn verdict(verdict: &Value) -> String {
+    match verdict["verdict"].as_str() {
+        Some("nosec") => format!("NoSec by analysis {}", text(&verdict["analysis"])),
+        _ => format!("no session: {}", text(&verdict["reason"])),
+    }
+}
+
+/// `lpwad status`
+pub(super) fn status(answer: &Value) -> String {
+    let nodes = &answer["nodes"];
+    let mut out = format!("lpwad {}, up {} s\n", text(&answer["version"]), text(&answer["uptime_s"]));
+    if answer["clock_trusted"] == false {
+        out += "clock: not trusted yet; no NoSec session opens\n";
+    }
+    out += &format!(
+        "nodes: {} configured, {} joined, {} registered\n",
+        text(&nodes["configured"]),
+        text(&nodes["joined"]),
+        text(&nodes["registered"])
+    );
+    for radio in list(&answer["radios"]) {
+        out += &format!(
+            "radio {}: {}, {} frames heard, {} sent, {} bad lines, started {} times\n",
+            text(&radio["name"]),
+            text(&radio["state"]),
+            text(&radio["rx_frames"]),
+            text(&radio["tx_frames"]),
+            text(&radio["bad_lines"]),
+            text(&radio["starts"])
+        );
+        if !radio["fault"].is_null() {
+            out += &format!("  fault: {}\n", text(&radio["fault"]));
+        }
+    }
+    for server in list(&answer["servers"]) {
+        out += &format!("server {}: {}, {}\n", text(&server["name"]), text(&server["uri"]), verdict(&server["verdict"]));
+    }
+    let failing = if answer["store"]["failing"] == true { ", FAILING" } else { "" };
+    out += &format!("store: {} commits{failing}\n", text(&answer["store"]["commits"]));
+    for counters in [&answer["network"], &answer["counts"]] {
+        for (name, count) in counters.as_object().into_iter().flatten().filter(|(_, count)| **count != 0) {
+            out += &format!("  {name} {count}\n");
+        }
+    }
+    out
+}
+
+/// `lpwad node list`
+pub(super) fn nodes(answer: &Value) -> String {
+    let mut out = format!("{:<16}  {:<6}  {:<12}  {:<13}  {:<7}  {}\n", "DEVEUI", "JOINED", "REGISTRATION", "LAST HEARD", "UPLINKS", "ENDPOINT");
+    for node in list(answer) {
+        out += &format!(
+            "{:<16}  {:<6}  {:<12}  {:<13}  {:<7}  {}\n",
+            text(&node["dev_eui"]),
+            if node["joined"] == true { "yes" } else { "no" },
+            text(&node["registration"]["state"]),
+            ago(&node["last_heard_s_ago"]),
+            text(&node["uplinks"]),
+            text(&node["endpoint"])
+        );
+    }
+    out
+}
+
+/// `lpwad node show`
+pub(super) fn node(answer: &Value) -> String {
+    let mut out = format!("{} ({})\n", text(&answer["endpoint"]), text(&answer["dev_eui"]));
+    out += &format!("  profile {}, server {}\n", text(&answer["profile"]), text(&answer["server"]));
+    out += &format!("  policy: {}\n", verdict(&answer["verdict"]));
+    let registration = &answer["registration"];
+    out += &format!("  registration: {}", text(&registration["state"]));
+    if !registration["location"].is_null() {
+        out += &format!(" at {}, {} observations", text(&registration["location"]), text(&registration["observations"]));
+    }
+    out += &format!("\n  session: {}, local port {}\n", text(&answer["session"]), text(&answer["local_port"]));
+    let lorawan = &answer["lorawan"];
+    out += &format!(
+        "  LoRaWAN: {}, DevAddr {}, up {}, down {}, kept to one channel: {}\n",
+        text(&lorawan["activation"]),
+        text(&lorawan["dev_addr"]),
+        text(&lorawan["fcnt_up"]),
+        text(&lorawan["fcnt_down"]),
+        text(&lorawan["single_channel"])
+    );
+    let link = &answer["link"];
+    if link.is_null() {
+        out += "  not heard since the start\n";
+    } else {
+        out += &format!(
+            "  heard {}: {}, RSSI {} dBm, SNR {} dB\n",
+            ago(&answer["last_heard_s_ago"]),
+            text(&link["dr"]),
+            text(&link["rssi_dbm"]),
+            text(&link["snr_db"])
+        );
+    }
+    for (path, entry) in answer["values"].as_object().into_iter().flatten() {
+        out += &format!("  {path:<20} {}\n", text(&entry["value"]));
+    }
+    for item in list(&answer["downlinks"]) {
+        out += &format!(
+            "  downlink {}: {} = {}{}, {} s left\n",
+            text(&item["id"]),
+            text(&item["path"]),
+            text(&item["value"]),
+            if item["on_air"] == true { ", on air, not acknowledged yet" } else { "" },
+            text(&item["expires_in_s"])
+        );
+    }
+    out
+}

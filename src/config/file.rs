@@ -1,0 +1,242 @@
+//! The configuration file and its layers: `lpwad.toml`, then `conf.d/*.toml` beside it in name order. Later wins;
+//! tables merge field by field; entries of a list merge by name.
+
+use super::document::{At, Secrecy, Sources, parse, section};
+use super::error::{ConfigError, ConfigErrors};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Largest configuration file in bytes.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+section! {
+    /// `[gateway]`
+    Gateway {
+        /// Directory of everything that must survive.
+        state_dir: PathBuf,
+        /// Unix socket of `lpwad status` and the like.
+        control_socket: PathBuf,
+        /// More directories to search for plugins.
+        plugin_dirs: Vec<PathBuf>,
+        /// More directories to search for device profiles.
+        profile_dirs: Vec<PathBuf>,
+        /// Receive delay that nodes get in their join accept, in s.
+        rx1_delay_s: u8,
+    }
+}
+
+section! {
+    /// `[[radio]]`
+    Radio {
+        /// Name of the instance.
+        name: String,
+        /// Plugin to run.
+        plugin: String,
+        /// Who starts the plugin.
+        attach: String,
+        /// The plugin's own settings.
+        settings: toml::Table,
+    }
+}
+
+section! {
+    /// `[[server]]`
+    Server {
+        /// Name of the server.
+        name: String,
+        /// Address for NoSec.
+        uri: String,
+        /// Address for DTLS.
+        secure_uri: String,
+        /// `auto` or `dtls`.
+        security: String,
+        /// Whether the server can reach a proxy at any time.
+        reachable: bool,
+    }
+}
+
+section! {
+    /// `[policy]`
+    Policy {
+        /// Directory of threat analyses.
+        analysis_dir: PathBuf,
+    }
+}
+
+section! {
+    /// `[[node]]`
+    Node {
+        /// DevEUI, 16 hex digits.
+        dev_eui: String,
+        /// Device profile.
+        profile: String,
+        /// Where its keys are.
+        keys: String,
+        /// Server of its proxy.
+        server: String,
+        /// Endpoint name, if not made from the DevEUI.
+        endpoint: String,
+        /// `otaa` or `abp`.
+        activation: String,
+        /// Address of an ABP node, 8 hex digits.
+        dev_addr: String,
+        /// Whether the counter of an ABP node may start anew.
+        relaxed_counter: bool,
+    }
+}
+
+/// One file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    gateway: Gateway,
+    #[serde(default)]
+    radio: Vec<Radio>,
+    #[serde(default)]
+    server: Vec<Server>,
+    #[serde(default)]
+    policy: Policy,
+    #[serde(default)]
+    node: Vec<Node>,
+}
+
+/// All layers, one over the other, and the sources that they came from.
+#[derive(Debug, Default)]
+pub struct Layers {
+    /// Texts, for errors.
+    pub sources: Sources,
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[[radio]]`
+    pub radios: Vec<Radio>,
+    /// `[[server]]`
+    pub servers: Vec<Server>,
+    /// `[policy]`
+    pub policy: Policy,
+    /// `[[node]]`
+    pub nodes: Vec<Node>,
+}
+
+/// Reads `path` and the `conf.d` directory beside it.
+pub fn read(path: &Path) -> Result<Layers, ConfigErrors> {
+    let mut layers = Layers::default();
+    let mut errors = Vec::new();
+    if let Err(error) = read_text(path).and_then(|text| layers.add(path, text)) {
+        errors.push(error);
+    }
+    let conf_d = path.parent().unwrap_or(Path::new(".")).join("conf.d");
+    for file in toml_files(&conf_d)? {
+        if let Err(error) = read_text(&file).and_then(|text| layers.add(&file, text)) {
+            errors.push(error);
+        }
+    }
+    if errors.is_empty() { Ok(layers) } else { Err(ConfigErrors(errors)) }
+}
+
+/// The `*.toml` files of a directory in name order; none if there is no such directory.
+pub fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ConfigError::file(dir, format!("directory cannot be read: {error}"))),
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The text of a public file, at most 8 MiB.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    use std::io::Read;
+    let fail = |error: std::io::Error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => Some("name another file with --config, or start from config/lpwad.toml".to_string()),
+            _ => None,
+        };
+        ConfigError { hint, ..ConfigError::file(path, format!("cannot be read: {error}")) }
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
+    if read as u64 > MAX_BYTES {
+        return Err(ConfigError::file(path, format!("larger than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+impl Layers {
+    /// Lays the text of one more file over the others.
+    pub fn add(&mut self, path: &Path, text: String) -> Result<(), ConfigError> {
+        let mut raw: RawFile = parse(path, &text, Secrecy::Public)?;
+        let file = self.sources.add(path, text);
+        raw.gateway.place(file);
+        raw.policy.place(file);
+        raw.radio.iter_mut().for_each(|section| section.place(file));
+        raw.server.iter_mut().for_each(|section| section.place(file));
+        raw.node.iter_mut().for_each(|section| section.place(file));
+        self.gateway.overlay(raw.gateway);
+        self.policy.overlay(raw.policy);
+        let sources = &self.sources;
+        merge(sources, &mut self.radios, raw.radio, "radio.name", |s| s.name.as_ref(), Radio::overlay)?;
+        merge(sources, &mut self.servers, raw.server, "server.name", |s| s.name.as_ref(), Server::overlay)?;
+        merge(sources, &mut self.nodes, raw.node, "node.dev_eui", |s| s.dev_eui.as_ref(), Node::overlay)
+    }
+}
+
+/// Merges the entries of one file into the list: same name as an earlier file's means more of that entry; the same
+/// name twice in one file is an error.
+fn merge<S>(
+    sources: &Sources,
+    list: &mut Vec<S>,
+    later: Vec<S>,
+    key: &str,
+    name: impl Fn(&S) -> Option<&At<String>>,
+    overlay: impl Fn(&mut S, S),
+) -> Result<(), ConfigError> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut index: std::collections::BTreeMap<String, usize> = list
+        .iter()
+        .enumerate()
+        .filter_map(|(at, section)| name(section).map(|n| (n.value.to_lowercase(), at)))
+        .collect();
+    for section in later {
+        let Some(at) = name(&section) else {
+            list.push(section);
+            continue;
+        };
+        let lower = at.value.to_lowercase();
+        if !seen.insert(lower.clone()) {
+            return Err(sources.error(at, key, format!("\"{}\" stands twice in this file", at.value)));
+        }
+        match index.get(&lower).and_then(|at| list.get_mut(*at)) {
+            Some(earlier) => overlay(earlier, section),
+            None => {
+                index.insert(lower, list.len());
+                list.push(section);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_merge_by_name_and_twice_in_one_file_is_an_error() {
+        let mut layers = Layers::default();
+        layers.add(Path::new("a"), "[[server]]\nname='s'\nuri='coap://127.0.0.1'\nsecurity='auto'\n".into()).unwrap();
+        layers.add(Path::new("b"), "[[server]]\nname='s'\nsecurity='dtls'\n[[server]]\nname='t'\n".into()).unwrap();
+        assert_eq!(layers.servers.len(), 2);
+        let first = &layers.servers[0];
+        assert_eq!(first.security.as_ref().unwrap().value, "dtls");
+        assert_eq!(first.uri.as_ref().unwrap().value, "coap://127.0.0.1");
+        let error = layers.add(Path::new("c"), "[[node]]\ndev_eui='A1'\n[[node]]\ndev_eui='a1'\n".into()).unwrap_err();
+        assert_eq!(error.to_string(), "c:4: node.dev_eui: \"a1\" stands twice in this file");
+    }
+}

@@ -1,0 +1,48 @@
+//! Everything that can wake the gateway.
+
+use crate::gateway::control::Request;
+use core::time::Duration;
+
+/// The time that comes with each input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since the start of the process; drives timers.
+    pub mono: Duration,
+    /// Milliseconds since 1970; stamps readings. `None` while the clock is not trusted.
+    pub unix_ms: Option<u64>,
+}
+
+/// Names a radio: index into the configuration's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RadioIndex(pub u16);
+
+/// Names a node, its proxy and its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// An input. Adding one is a design change.
+#[derive(Debug)]
+pub enum Input {
+    /// A radio's plugin runs.
+    PluginStarted(RadioIndex),
+    /// A line of a radio's plugin, without its end; `Err` is an oversize one.
+    PluginLine(RadioIndex, Result<Vec<u8>, lpwad_link::Oversize>),
+    /// A radio's plugin ended, or could not be started, for people.
+    PluginExited(RadioIndex, String),
+    /// A session's socket is open at this local port.
+    Opened(NodeId, u16),
+    /// A session's socket could not be opened, for people.
+    OpenFailed(NodeId, String),
+    /// A datagram from the server of a session.
+    Datagram(NodeId, Vec<u8>),
+    /// A batch is on disk.
+    Committed(u64),
+    /// A batch is not on disk, for people.
+    CommitFailed(u64, String),
+    /// Somebody at the control socket asks; the number comes back with the answer.
+    Request(u64, Request),
+    /// A deadline has passed.
+    Tick,
+    /// Stop: deregister, persist, end.
+    Stop,
+}

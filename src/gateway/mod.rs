@@ -1,0 +1,330 @@
+//! The owner of everything: radios, network, nodes, policy. One value: `handle(now, input)`, then `poll()` until there
+//! is nothing more, then wait for an input or until `deadline()`. It does no IO, reads no clock, draws no randomness.
+//!
+//! The way of a frame is told in [`uplink`](self) and its mirror `downlink`; `proxy` is the LwM2M side of a node,
+//! `persist` what goes to the store and what waits for it.
+
+pub mod control;
+mod downlink;
+pub mod event;
+mod fleet;
+pub mod input;
+pub mod output;
+mod pace;
+mod persist;
+mod proxy;
+mod radios;
+mod status;
+mod uplink;
+
+use crate::config::{Config, Server};
+use crate::node::{Node, Restored};
+use crate::policy::{self, Analyses, DAY_MS, Verdict};
+use crate::radio::Radio;
+use crate::store::record::{ProxyRecord, ValuesRecord, mailbox_from_bytes};
+use crate::store::{Loaded, Table};
+use crate::{codec, network};
+use core::time::Duration;
+use event::{Event, Kind};
+use fleet::Fleet;
+use input::{Input, NodeId, Now};
+use lpwad_lorawan::{DevEui, Network};
+use lpwad_lwm2m::Registry;
+use output::Output;
+use pace::Pace;
+use persist::Persist;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Registrations that are begun in a second.
+const REGISTRATIONS_PER_S: u32 = 100;
+/// Nodes that one tick serves before it looks at the radio again.
+const NODES_PER_TICK: usize = 64;
+/// How long a stop waits for servers and disk.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The gateway.
+pub struct Gateway {
+    servers: Vec<Served>,
+    analyses: Analyses,
+    radios: Vec<Radio>,
+    network: Network,
+    fleet: Fleet,
+    pace: Pace,
+    /// Nodes that wait for a token to register, in order.
+    paced: VecDeque<NodeId>,
+    /// Nodes whose client may have something to say.
+    dirty: BTreeSet<NodeId>,
+    persist: Persist,
+    next_item: u64,
+    started: Now,
+    stopping: Option<Duration>,
+    stopped: bool,
+    counts: BTreeMap<&'static str, u64>,
+    outputs: VecDeque<Output>,
+}
+
+/// A server and what the policy says of it.
+struct Served {
+    config: Server,
+    verdict: Verdict,
+    /// Whether the clock was trusted at the verdict, and on which day it was given.
+    judged: (bool, u64),
+}
+
+impl Gateway {
+    /// A gateway as configured and as it was before the restart.
+    #[must_use]
+    pub fn new(now: Now, config: &Config, analyses: Analyses, loaded: &Loaded, seed: u64) -> Gateway {
+        let (network, damaged) = network::build(config, loaded, seed);
+        let radios = config.radios.iter().zip(1u64..).map(|(radio, n)| {
+            let channels = network::channels_hz(radio.region);
+            Radio::new(radio.name.clone(), radio.settings.clone(), channels, seed.rotate_left(17).wrapping_add(n))
+        });
+        let mut gateway = Gateway {
+            servers: Vec::new(),
+            analyses,
+            radios: radios.collect(),
+            network,
+            fleet: Fleet::default(),
+            pace: Pace::new(REGISTRATIONS_PER_S),
+            paced: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            persist: Persist::default(),
+            next_item: 1,
+            started: now,
+            stopping: None,
+            stopped: false,
+            counts: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        };
+        gateway.say(Event::new(Kind::Started).with("nodes", config.nodes.len()).with("radios", config.radios.len()));
+        for (dev_eui, error) in damaged {
+            gateway.say(Event::new(Kind::RecordDamaged).node(dev_eui).with("table", "device").with("error", error));
+        }
+        for server in &config.servers {
+            let verdict = policy::decide(server, &gateway.analyses, now.unix_ms);
+            gateway.say_verdict(&server.name, &verdict);
+            gateway.servers.push(Served { config: server.clone(), verdict, judged: judged_at(now) });
+        }
+        gateway.add_nodes(now, config, loaded, seed);
+        gateway
+    }
+
+    fn add_nodes(&mut self, now: Now, config: &Config, loaded: &Loaded, seed: u64) {
+        let registry = Arc::new(Registry::embedded());
+        for node in &config.nodes {
+            let Some(server) = config.servers.get(node.server) else { continue };
+            let restored = self.restored(node.dev_eui, loaded);
+            let writes = restored.mailbox.as_ref().map(|(_, writes)| writes.clone()).unwrap_or_default();
+            let seed = seed ^ u64::from_be_bytes(node.dev_eui.0).rotate_left(32);
+            let mut built = Node::new(node, server, &registry, restored, seed, now.unix_ms);
+            for write in writes {
+                // A profile that no longer has the actuator cannot send what was written for it.
+                if let Ok(payload) = codec::encode(&built.profile, write.path, write.value.as_ref()) {
+                    let ttl = Duration::from_secs(u64::from(write.ttl_s.min(built.profile.downlink.ttl_s)));
+                    let item = self.item(now, write.path, write.value, payload, ttl);
+                    if built.mailbox.put(item, u8::MAX).is_err() {
+                        built.mailbox.dropped += 1;
+                    }
+                } else {
+                    built.mailbox.dropped += 1;
+                }
+            }
+            built.show_mailbox();
+            let id = self.fleet.add(built);
+            self.offer_downlink(now, id);
+            self.dirty.insert(id);
+        }
+        self.settle(now);
+    }
+
+    fn restored(&mut self, dev_eui: DevEui, loaded: &Loaded) -> Restored {
+        let mut damaged = Vec::new();
+        let mut note = |table: Table, error: crate::store::record::BadRecord| damaged.push((table, error));
+        let restored = Restored {
+            proxy: loaded.get(Table::Proxy, dev_eui).and_then(|bytes| {
+                ProxyRecord::from_bytes(bytes).map_err(|error| note(Table::Proxy, error)).ok()
+            }),
+            values: loaded.get(Table::Values, dev_eui).and_then(|bytes| {
+                ValuesRecord::from_bytes(bytes).map_err(|error| note(Table::Values, error)).ok()
+            }),
+            mailbox: loaded.get(Table::Mailbox, dev_eui).and_then(|bytes| {
+                mailbox_from_bytes(bytes).map_err(|error| note(Table::Mailbox, error)).ok()
+            }),
+        };
+        for (table, error) in damaged {
+            self.say(Event::new(Kind::RecordDamaged).node(dev_eui).with("table", table.name()).with("error", error));
+        }
+        restored
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.review(now);
+        match input {
+            Input::PluginStarted(radio) => self.with_radio(radio, |radio| radio.started(now.mono)),
+            Input::PluginLine(radio, line) => {
+                self.with_radio(radio, |radio| radio.line(now.mono, line.as_deref().map_err(|oversize| *oversize)));
+            }
+            Input::PluginExited(radio, how) => self.with_radio(radio, |radio| radio.exited(now.mono, &how)),
+            Input::Opened(id, port) => self.opened(now, id, port),
+            Input::OpenFailed(id, why) => self.open_failed(now, id, &why),
+            Input::Datagram(id, bytes) => self.datagram(now, id, &bytes),
+            Input::Committed(ticket) => self.committed(now, ticket),
+            Input::CommitFailed(ticket, why) => self.commit_failed(now, ticket, &why),
+            Input::Request(request, what) => {
+                let answer = self.answer_request(now, &what);
+                self.outputs.push_back(Output::Reply(request, answer));
+            }
+            Input::Tick => self.tick(now),
+            Input::Stop => self.stop(now),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, until there is nothing more.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Tick`] is wanted; `None`: not before another input.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let paced = (!self.paced.is_empty()).then(|| self.pace.next());
+        let stop = self.stopping.filter(|_| !self.stopped);
+        self.radios
+            .iter()
+            .filter_map(Radio::deadline)
+            .chain(self.network.deadline())
+            .chain(self.fleet.deadline())
+            .chain(self.persist.deadline())
+            .chain(paced)
+            .chain(stop)
+            .min()
+    }
+
+    fn tick(&mut self, now: Now) {
+        for radio in &mut self.radios {
+            radio.tick(now.mono);
+        }
+        if self.network.deadline().is_some_and(|deadline| deadline <= now.mono) {
+            self.network.tick(now.mono);
+        }
+        for id in self.fleet.due(now.mono, NODES_PER_TICK) {
+            self.tick_node(now, id);
+        }
+        while let Some(id) = self.paced.front().copied() {
+            if !self.pace.take(now.mono) {
+                break;
+            }
+            self.paced.pop_front();
+            self.tell_alive(now, id);
+        }
+        if self.stopping.is_some_and(|until| until <= now.mono) {
+            self.finish_stop(now);
+        }
+    }
+
+    /// Passes on what one part says to the next, until nobody has anything to say; then gives the batch to the disk.
+    fn settle(&mut self, now: Now) {
+        loop {
+            let mut quiet = self.drain_radios(now);
+            while let Some(output) = self.network.poll() {
+                self.from_network(now, output);
+                quiet = false;
+            }
+            while let Some(id) = self.dirty.pop_first() {
+                self.drain_client(now, id);
+                self.fleet.reschedule(id);
+                quiet = false;
+            }
+            if quiet {
+                break;
+            }
+        }
+        if let Some(batch) = self.persist.next_batch(now.mono) {
+            self.outputs.push_back(Output::Commit(batch));
+        }
+        if self.stopping.is_some() && self.is_quiet() {
+            self.finish_stop(now);
+        }
+    }
+
+    /// Reviews the policy when the day or the trust in the clock changed; closes what is no longer permitted. Nothing
+    /// more leaves in clear then, no De-register either (LwM2M 1.1 §7.1.1; threat-analysis rule TA15).
+    fn review(&mut self, now: Now) {
+        for index in 0..self.servers.len() {
+            let Some(served) = self.servers.get_mut(index) else { continue };
+            if served.judged == judged_at(now) {
+                continue;
+            }
+            served.judged = judged_at(now);
+            let verdict = policy::decide(&served.config, &self.analyses, now.unix_ms);
+            if verdict == served.verdict {
+                continue;
+            }
+            let (name, permits) = (served.config.name.clone(), verdict.permits_nosec());
+            served.verdict = verdict.clone();
+            self.say_verdict(&name, &verdict);
+            if !permits {
+                self.close_sessions(now, index);
+            }
+        }
+    }
+
+    fn say_verdict(&mut self, server: &str, verdict: &Verdict) {
+        let event = match verdict {
+            Verdict::Nosec { analysis, .. } => {
+                Event::new(Kind::PolicyVerdict).with("verdict", "nosec").with("analysis", analysis)
+            }
+            Verdict::Refuse { reason } => Event::new(Kind::PolicyRefused).with("reason", reason),
+        };
+        self.say(event.server(server));
+    }
+
+    fn stop(&mut self, now: Now) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.say(Event::new(Kind::Stopping));
+        self.stopping = Some(now.mono + STOP_GRACE);
+        for id in self.fleet.ids() {
+            if let Some(node) = self.fleet.get_mut(id).filter(|node| node.session.is_open()) {
+                node.client.deregister(now.mono);
+                self.dirty.insert(id);
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.persist.is_idle() && self.fleet.iter().all(|(_, node)| !node.is_deregistering())
+    }
+
+    fn finish_stop(&mut self, now: Now) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        for radio in &mut self.radios {
+            radio.stop();
+        }
+        self.drain_radios(now);
+        self.outputs.push_back(Output::Stopped);
+    }
+
+    fn say(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+}
+
+/// The day of a verdict, and whether the clock was trusted.
+fn judged_at(now: Now) -> (bool, u64) {
+    (now.unix_ms.is_some(), now.unix_ms.unwrap_or(0) / DAY_MS)
+}
+
+#[cfg(test)]
+mod tests;

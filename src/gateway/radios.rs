@@ -1,0 +1,62 @@
+//! Between the radios and the network: step 2 of an uplink (line → `RxFrame`), and what radios report.
+
+use super::event::{Event, Kind};
+use super::input::{Now, RadioIndex};
+use super::output::Output;
+use super::Gateway;
+use crate::radio::{self, Radio};
+use lpwad_lorawan::{RadioId, TxOutcome};
+
+impl Gateway {
+    pub(super) fn with_radio(&mut self, index: RadioIndex, change: impl FnOnce(&mut Radio)) {
+        if let Some(radio) = self.radios.get_mut(usize::from(index.0)) {
+            change(radio);
+        }
+    }
+
+    /// Passes on what the radios want and say; true if there was nothing.
+    pub(super) fn drain_radios(&mut self, now: Now) -> bool {
+        let mut quiet = true;
+        for number in 0..self.radios.len() {
+            let index = RadioIndex(number as u16);
+            while let Some(output) = self.radios.get_mut(number).and_then(Radio::poll) {
+                self.from_radio(now, index, output);
+                quiet = false;
+            }
+        }
+        quiet
+    }
+
+    fn from_radio(&mut self, now: Now, index: RadioIndex, output: radio::Output) {
+        let id = RadioId(index.0);
+        let name = self.radios.get(usize::from(index.0)).map_or_else(String::new, |radio| radio.name.clone());
+        match output {
+            radio::Output::Start => self.outputs.push_back(Output::StartPlugin(index)),
+            radio::Output::Write(line) => self.outputs.push_back(Output::WritePlugin(index, line)),
+            radio::Output::Kill => self.outputs.push_back(Output::KillPlugin(index)),
+            radio::Output::Ready(sheet) => {
+                let mut event = Event::new(Kind::RadioReady).radio(&name).with("max_dbm_eirp", sheet.max_dbm_eirp);
+                if let Some((freq_hz, dr)) = sheet.single_channel {
+                    event = event.with("freq_hz", freq_hz).with("dr", super::uplink::dr_name(dr));
+                }
+                self.say(event);
+                self.network.add_radio(id, sheet);
+            }
+            radio::Output::Rx(frame) => self.network.handle_rx(now.mono, id, frame),
+            radio::Output::TxDone { id: frame, outcome, margin_ms } => {
+                if outcome != TxOutcome::Sent {
+                    let event = Event::new(Kind::TransmitFailed).radio(&name).with("reason", format!("{outcome:?}"));
+                    self.say(event.with("tx_margin_ms", margin_ms.map_or("-".into(), |ms| ms.to_string())));
+                }
+                self.network.handle_tx_done(now.mono, id, frame, outcome);
+            }
+            radio::Output::Lost { reason, retry_in } => {
+                self.network.remove_radio(id);
+                let event = Event::new(Kind::RadioLost).radio(&name).with("reason", reason);
+                self.say(event.with("retry_in_ms", retry_in.as_millis()));
+            }
+            radio::Output::Fault(Some(fault)) => self.say(Event::new(Kind::RadioFault).radio(&name).with("fault", fault)),
+            radio::Output::Fault(None) => self.say(Event::new(Kind::RadioRecovered).radio(&name)),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What `lpwad status`, `node list` and `node show` say, as JSON; `src/cli` turns it into text for people.
+
+use super::control::{self, Request};
+use super::input::{NodeId, Now};
+use super::{Gateway, Served};
+use crate::node::Node;
+use crate::policy::Verdict;
+use crate::radio::{Radio, State as RadioState};
+use crate::session::State as SessionState;
+use lpwad_lwm2m::{State as ClientState, Value};
+use serde_json::{Value as Json, json};
+
+impl Gateway {
+    pub(super) fn answer_request(&self, now: Now, request: &Request) -> Json {
+        match request {
+            Request::Status => self.status(now),
+            Request::NodeList => json!(self.fleet.iter().map(|(_, node)| self.node_entry(now, node)).collect::<Vec<_>>()),
+            Request::NodeShow { node: name } => {
+                let by_eui = name.parse().ok().and_then(|dev_eui| self.fleet.by_eui(dev_eui));
+                let by_endpoint = || self.fleet.iter().find(|(_, node)| node.endpoint == *name).map(|(id, _)| id);
+                match by_eui.or_else(by_endpoint).and_then(|id: NodeId| self.fleet.get(id)) {
+                    Some(node) => self.node_whole(now, node),
+                    None => control::error(&format!("no node \"{name}\": give a DevEUI or an endpoint of `lpwad node list`")),
+                }
+            }
+        }
+    }
+
+    fn status(&self, now: Now) -> Json {
+        let registered = self.fleet.iter().filter(|(_, node)| is_registered(node)).count();
+        let joined = self.fleet.iter().filter(|(_, node)| self.is_joined(node)).count();
+        let network: serde_json::Map<String, Json> =
+            self.network.counters().iter().map(|(name, count)| (name.to_string(), count.into())).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": now.mono.saturating_sub(self.started.mono).as_secs(),
+            "clock_trusted": now.unix_ms.is_some(),
+            "radios": self.radios.iter().map(radio_entry).collect::<Vec<_>>(),
+            "servers": self.servers.iter().map(server_entry).collect::<Vec<_>>(),
+            "nodes": { "configured": self.fleet.iter().count(), "joined": joined, "registered": registered },
+            "store": { "commits": self.persist.commits, "failing": self.persist.is_failing() },
+            "network": network,
+            "counts": self.counts,
+        })
+    }
+
+    fn is_joined(&self, node: &Node) -> bool {
+        self.network.device_status(node.dev_eui).is_some_and(|status| status.joined)
+    }
+
+    fn node_entry(&self, now: Now, node: &Node) -> Json {
+        json!({
+            "dev_eui": node.dev_eui.to_string(),
+            "endpoint": node.endpoint,
+            "profile": node.profile.name,
+            "server": self.servers.get(node.server).map(|served| &served.config.name),
+            "joined": self.is_joined(node),
+            "registration": registration(node),
+            "last_heard_s_ago": node.heard.as_ref().map(|heard| now.mono.saturating_sub(heard.mono).as_secs()),
+            "uplinks": node.uplinks,
+            "pending_downlinks": node.mailbox.items().len(),
+        })
+    }
+
+    fn node_whole(&self, now: Now, node: &Node) -> Json {
+        let mut whole = self.node_entry(now, node);
+        let session = match &node.session.state {
+            SessionState::Closed => json!("closed"),
+            SessionState::Opening => json!("opening"),
+            SessionState::Open => json!("nosec"),
+            SessionState::Failed { .. } => json!("failed"),
+        };
+        let values: serde_json::Map<String, Json> = node
+            .client
+            .values()
+            .map(|(path, value, at)| (path.to_string(), json!({ "value": value_json(value), "at_unix_ms": at })))
+            .collect();
+        let client = node.client.counters().iter().map(|(name, count)| (name.to_string(), Json::from(count)));
+        let more = json!({
+            "verdict": self.servers.get(node.server).map(|served| verdict_json(&served.verdict)),
+            "session": session,
+            "local_port": node.session.local_port,
+            "last_heard_unix_ms": node.last_heard_unix_ms,
+            "lorawan": self.network.device_status(node.dev_eui).map(|status| json!({
+                "activation": format!("{:?}", status.activation).to_lowercase(),
+                "dev_addr": status.dev_addr.map(|addr| addr.to_string()),
+                "fcnt_up": status.fcnt_up,
+                "fcnt_down": status.fcnt_down,
+                "single_channel": format!("{:?}", status.pinned).to_lowercase(),
+            })),
+            "link": node.heard.as_ref().map(|heard| json!({
+                "dr": super::uplink::dr_name(heard.dr),
+                "rssi_dbm": heard.rssi_dbm,
+                "snr_db": heard.snr_db,
+                "fcnt": heard.fcnt,
+            })),
+            "values": values,
+            "downlinks": node.mailbox.items().iter().map(|item| json!({
+                "id": item.id,
+                "path": item.path.to_string(),
+                "value": item.value.as_ref().map(value_json),
+                "on_air": item.sent,
+                "expires_in_s": item.expires.saturating_sub(now.mono).as_secs(),
+            })).collect::<Vec<_>>(),
+            "downlinks_dropped": node.mailbox.dropped,
+            "client": client.collect::<serde_json::Map<_, _>>(),
+        });
+        if let (Json::Object(whole), Json::Object(more)) = (&mut whole, more) {
+            whole.extend(more);
+        }
+        whole
+    }
+}
+
+fn is_registered(node: &Node) -> bool {
+    matches!(node.client.state(), ClientState::Registered { .. })
+}
+
+fn registration(node: &Node) -> Json {
+    match node.client.state() {
+        ClientState::Idle => json!({ "state": "none" }),
+        ClientState::Registering { failures, .. } => json!({ "state": "registering", "failures": failures }),
+        ClientState::Registered { location, observations, .. } => {
+            json!({ "state": "registered", "location": location, "observations": observations })
+        }
+        ClientState::Deregistering => json!({ "state": "deregistering" }),
+        ClientState::Disabled { .. } => json!({ "state": "disabled" }),
+    }
+}
+
+fn radio_entry(radio: &Radio) -> Json {
+    let (state, sheet) = match &radio.state {
+        RadioState::Starting => ("starting", None),
+        RadioState::Hello { .. } => ("hello", None),
+        RadioState::Configuring { .. } => ("configuring", None),
+        RadioState::Ready { sheet, .. } => ("ready", Some(sheet)),
+        RadioState::Failed { .. } => ("failed", None),
+        RadioState::Stopping => ("stopping", None),
+    };
+    json!({
+        "name": radio.name,
+        "state": state,
+        "fault": radio.fault,
+        "sheet": sheet,
+        "rx_frames": radio.rx_frames,
+        "tx_frames": radio.tx_frames,
+        "bad_lines": radio.bad_lines,
+        "starts": radio.starts,
+        "plugin": radio.plugin_counters,
+    })
+}
+
+fn server_entry(served: &Served) -> Json {
+    json!({
+        "name": served.config.name,
+        "uri": served.config.uri.as_ref().map(ToString::to_string),
+        "secure_uri": served.config.secure_uri.as_ref().map(ToString::to_string),
+        "verdict": verdict_json(&served.verdict),
+    })
+}
+
+fn verdict_json(verdict: &Verdict) -> Json {
+    match verdict {
+        Verdict::Nosec { analysis, until_day } => json!({ "verdict": "nosec", "analysis": analysis, "until_day": until_day }),
+        Verdict::Refuse { reason } => json!({ "verdict": "refuse", "reason": reason }),
+    }
+}
+
+fn value_json(value: &Value) -> Json {
+    match value {
+        Value::String(text) | Value::Corelnk(text) => json!(text),
+        Value::Integer(number) | Value::Time(number) => json!(number),
+        Value::Unsigned(number) => json!(number),
+        Value::Float(number) => json!(number),
+        Value::Boolean(on) => json!(on),
+        Value::Opaque(bytes) => json!(lpwad_link::hex::encode(bytes)),
+        Value::Objlnk(object, instance) => json!(format!("{object}:{instance}")),
+    }
+}

@@ -1,0 +1,94 @@
+//! Events to people: the journal with structured fields under systemd, else lines on standard error; with `--json` also
+//! JSON lines on standard output.
+
+use crate::gateway::event::Event;
+use log::kv::{Key, Source, Value, VisitSource};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::io::Write;
+
+/// Starts logging: to the journal if standard error is connected to it, else to standard error.
+pub fn start(verbose: bool) {
+    let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
+    let journal = systemd_journal_logger::connected_to_journal().then(systemd_journal_logger::JournalLog::new);
+    let installed = match journal {
+        Some(Ok(journal)) => journal.with_syslog_identifier("lpwad".into()).install(),
+        _ => log::set_boxed_logger(Box::new(Stderr)),
+    };
+    if installed.is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// Logs an event with its fields `LPWAD_EVENT`, `LPWAD_NODE`, `LPWAD_RADIO`, `LPWAD_SERVER` and those of its own.
+pub fn log(event: &Event) {
+    let text = event.to_text();
+    let level = event.kind.level();
+    if level > log::max_level() {
+        return;
+    }
+    let fields = Fields(event);
+    log::logger().log(
+        &Record::builder()
+            .level(level)
+            .target("lpwad")
+            .args(format_args!("{text}"))
+            .key_values(&fields)
+            .build(),
+    );
+}
+
+/// Writes an event as one JSON line to standard output, with the time.
+pub fn print_json(event: &Event, unix_ms: Option<u64>) {
+    let mut object = event.to_json();
+    if let Some(object) = object.as_object_mut() {
+        object.insert("unix_ms".into(), unix_ms.into());
+    }
+    let mut out = std::io::stdout().lock();
+    // Nobody listens any more: the journal has it.
+    drop(writeln!(out, "{object}").and_then(|()| out.flush()));
+}
+
+struct Fields<'a>(&'a Event);
+
+impl Source for Fields<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), log::kv::Error> {
+        let Event { kind, node, radio, server, fields } = self.0;
+        visitor.visit_pair(Key::from_str("LPWAD_EVENT"), Value::from(kind.name()))?;
+        if let Some(node) = node {
+            visitor.visit_pair(Key::from_str("LPWAD_NODE"), Value::from_display(node))?;
+        }
+        if let Some(radio) = radio {
+            visitor.visit_pair(Key::from_str("LPWAD_RADIO"), Value::from(radio.as_str()))?;
+        }
+        if let Some(server) = server {
+            visitor.visit_pair(Key::from_str("LPWAD_SERVER"), Value::from(server.as_str()))?;
+        }
+        for (name, value) in fields {
+            visitor.visit_pair(Key::from_str(name), Value::from(value.as_str()))?;
+        }
+        Ok(())
+    }
+}
+
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.target().starts_with("lpwad")
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let level = match record.level() {
+            Level::Error => "error",
+            Level::Warn => "warn ",
+            Level::Info => "info ",
+            Level::Debug | Level::Trace => "debug",
+        };
+        drop(writeln!(std::io::stderr().lock(), "{level} {}", record.args()));
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,239 @@
+//! The loop: an input to the gateway, then its outputs until there are none. Nobody else drains the gateway.
+
+use super::control::{Asked, Control};
+use super::disk::Disk;
+use super::spawn::Slot;
+use super::udp::Sockets;
+use super::{Clock, StoreError, entropy, journal, plugins};
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::gateway::input::{Input, RadioIndex};
+use crate::gateway::output::Output;
+use crate::policy::Analyses;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// Lines of plugins that may wait for the gateway; a plugin that writes more is slowed down.
+const LINES_WAITING: usize = 256;
+
+/// Why the gateway cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Something in a file of the user.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigErrors),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control socket.
+    #[error("control socket {path}: {error}")]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The operating system.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// State directory.
+    pub state_dir: PathBuf,
+    /// Control socket.
+    pub control_socket: PathBuf,
+    /// Whether events go to standard output as JSON lines.
+    pub json: bool,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Something that cannot be mended by waiting: configuration, store, control socket.
+pub fn run(config: &Config, options: &Options) -> Result<(), RunError> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(Shell::start(config, options)?.serve(options))
+}
+
+/// The soft limit of open files, up to the hard one: each proxy has a socket.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // A lower limit only means fewer proxies; each failure to open is said.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
+struct Shell {
+    clock: Clock,
+    gateway: Gateway,
+    slots: Vec<Slot>,
+    disk: Disk,
+    inputs: mpsc::Receiver<Input>,
+    disk_inputs: mpsc::Receiver<Input>,
+    sockets: Sockets,
+    json: bool,
+    replies: BTreeMap<u64, oneshot::Sender<serde_json::Value>>,
+    next_request: u64,
+    stopped: bool,
+}
+
+impl Shell {
+    fn start(config: &Config, options: &Options) -> Result<Shell, RunError> {
+        let analyses = Analyses::read(&config.analysis_dir)?;
+        let (to_gateway, inputs) = mpsc::channel(LINES_WAITING);
+        let mut slots = Vec::new();
+        for (index, radio) in config.radios.iter().enumerate() {
+            let plugin = plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
+            slots.push(Slot::new(RadioIndex(index as u16), radio.name.clone(), plugin.exec, to_gateway.clone()));
+        }
+        let (to_disk, disk_inputs) = mpsc::channel(4);
+        let (disk, loaded) = Disk::open(&options.state_dir, to_disk)?;
+        let clock = Clock::start();
+        let gateway = Gateway::new(clock.now(), config, analyses, &loaded, entropy::seed()?);
+        Ok(Shell {
+            clock,
+            gateway,
+            slots,
+            disk,
+            inputs,
+            disk_inputs,
+            sockets: Sockets::new()?,
+            json: options.json,
+            replies: BTreeMap::new(),
+            next_request: 0,
+            stopped: false,
+        })
+    }
+
+    async fn serve(mut self, options: &Options) -> Result<(), RunError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (ask, mut asked) = mpsc::channel::<Asked>(16);
+        let path = &options.control_socket;
+        let control = Control::listen(path, ask).map_err(|error| RunError::Control { path: path.clone(), error })?;
+        let epoll = self.sockets.epoll().0.try_clone()?;
+        #[expect(unsafe_code, reason = "the safe constructor is deprecated; this one states its condition")]
+        // SAFETY: an `OwnedFd` that the `AsyncFd` owns is open, and the same one, until that is dropped.
+        let epoll = unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(std::io::Error::other)?;
+        self.drain();
+        while !self.stopped {
+            let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());
+            let tick = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => self.input(Input::Stop),
+                _ = interrupt.recv() => self.input(Input::Stop),
+                Some(input) = self.inputs.recv() => self.input(input),
+                Some(input) = self.disk_inputs.recv() => self.input(input),
+                ready = epoll.readable() => {
+                    let mut guard = ready?;
+                    if self.receive()? == 0 {
+                        guard.clear_ready();
+                    }
+                }
+                Some((request, reply)) = asked.recv() => {
+                    self.next_request += 1;
+                    self.replies.insert(self.next_request, reply);
+                    self.input(Input::Request(self.next_request, request));
+                }
+                () = tick => self.input(Input::Tick),
+            }
+        }
+        drop(control);
+        for slot in &mut self.slots {
+            slot.finish().await;
+        }
+        self.disk.close();
+        Ok(())
+    }
+
+    fn receive(&mut self) -> std::io::Result<usize> {
+        let mut datagrams = Vec::new();
+        self.sockets.receive(|session, bytes| datagrams.push((session, bytes)))?;
+        let count = datagrams.len();
+        for (session, bytes) in datagrams {
+            self.input(Input::Datagram(session, bytes));
+        }
+        Ok(count)
+    }
+
+    fn input(&mut self, input: Input) {
+        self.gateway.handle(self.clock.now(), input);
+        self.drain();
+    }
+
+    /// Carries out what the gateway wants. Opening a socket gives an input at once.
+    fn drain(&mut self) {
+        let mut more = VecDeque::new();
+        loop {
+            while let Some(output) = self.gateway.poll() {
+                if let Some(input) = self.carry_out(output) {
+                    more.push_back(input);
+                }
+            }
+            match more.pop_front() {
+                Some(input) => self.gateway.handle(self.clock.now(), input),
+                None => return,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::StartPlugin(radio) => self.slot(radio)?.start(),
+            Output::WritePlugin(radio, line) => self.slot(radio)?.write(line),
+            Output::KillPlugin(radio) => self.slot(radio)?.kill(),
+            Output::Open { session, peer, local_port } => {
+                return Some(match self.sockets.open(session, peer, local_port) {
+                    Ok(port) => Input::Opened(session, port),
+                    Err(error) => Input::OpenFailed(session, error.to_string()),
+                });
+            }
+            Output::Send(session, datagram) => self.sockets.send(session, &datagram),
+            Output::Close(session) => self.sockets.close(session),
+            Output::Commit(batch) => self.disk.commit(batch),
+            Output::Reply(request, answer) => {
+                if let Some(reply) = self.replies.remove(&request) {
+                    // The asker has gone.
+                    drop(reply.send(answer));
+                }
+            }
+            Output::Event(event) => {
+                journal::log(&event);
+                if self.json {
+                    journal::print_json(&event, self.clock.now().unix_ms);
+                }
+            }
+            Output::Stopped => self.stopped = true,
+        }
+        None
+    }
+
+    fn slot(&mut self, radio: RadioIndex) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(radio.0))
+    }
+}
+
+/// Whether `path` can be the state directory of this process: the one of the command line, of the configuration, of
+/// systemd, or the default.
+#[must_use]
+pub fn state_dir(command_line: Option<&Path>, config: &Config) -> PathBuf {
+    let systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let named = command_line.map(Path::to_path_buf).or_else(|| config.state_dir.clone()).or_else(systemd);
+    named.unwrap_or_else(|| PathBuf::from("/var/lib/lpwad"))
+}

@@ -1,0 +1,135 @@
+//! Clear UDP sockets, one per session, all in one level-triggered epoll set, so that a bounded read per turn loses
+//! nothing. Why one socket per session: `docs/decisions/0003-one-socket-per-session.md`.
+
+use crate::gateway::input::NodeId;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// Datagrams that one turn takes from one socket.
+const READS_PER_SOCKET: usize = 8;
+/// Sockets that one turn looks at.
+const SOCKETS_PER_TURN: usize = 64;
+/// Longest datagram; what is longer is cut, and then no CoAP message that would be understood.
+const MAX_DATAGRAM: usize = 4096;
+
+/// The sockets.
+pub struct Sockets {
+    epoll: Epoll,
+    sockets: BTreeMap<NodeId, UdpSocket>,
+    /// Datagrams that the kernel did not take; CoAP repeats them.
+    pub send_failures: u64,
+}
+
+impl Sockets {
+    /// No sockets yet.
+    pub fn new() -> io::Result<Sockets> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Sockets { epoll, sockets: BTreeMap::new(), send_failures: 0 })
+    }
+
+    /// The set's descriptor, readable when a socket is.
+    pub fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+
+    /// Opens a socket to `peer` at `local_port` if that is wanted and free, else at any; gives its port.
+    pub fn open(&mut self, session: NodeId, peer: SocketAddr, local_port: Option<u16>) -> io::Result<u16> {
+        self.close(session);
+        let socket = match local_port.map(|port| bind(peer, port)) {
+            Some(Ok(socket)) => socket,
+            _ => bind(peer, 0)?,
+        };
+        socket.set_nonblocking(true)?;
+        socket.connect(peer)?;
+        let port = socket.local_addr()?.port();
+        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(session.0)))?;
+        self.sockets.insert(session, socket);
+        Ok(port)
+    }
+
+    /// Closes a session's socket.
+    pub fn close(&mut self, session: NodeId) {
+        if let Some(socket) = self.sockets.remove(&session) {
+            let _ = self.epoll.delete(&socket);
+        }
+    }
+
+    /// Sends a datagram; what the kernel does not take is dropped and counted.
+    pub fn send(&mut self, session: NodeId, datagram: &[u8]) {
+        let sent = self.sockets.get(&session).map(|socket| socket.send(datagram));
+        if !matches!(sent, Some(Ok(_))) {
+            self.send_failures += 1;
+        }
+    }
+
+    /// Takes what is there, within a turn's bounds. ICMP errors of the peer (connection refused) are hints and passed
+    /// over.
+    pub fn receive(&self, mut each: impl FnMut(NodeId, Vec<u8>)) -> io::Result<()> {
+        let mut events = [EpollEvent::empty(); SOCKETS_PER_TURN];
+        let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
+        let mut buffer = [0; MAX_DATAGRAM];
+        for event in events.iter().take(ready) {
+            let session = NodeId(event.data() as u32);
+            let Some(socket) = self.sockets.get(&session) else { continue };
+            for _ in 0..READS_PER_SOCKET {
+                match socket.recv(&mut buffer) {
+                    Ok(length) => each(session, buffer.get(..length).unwrap_or_default().to_vec()),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A socket that can reach `peer`; towards the loopback it is bound there, so that nobody else can send to it.
+fn bind(peer: SocketAddr, port: u16) -> io::Result<UdpSocket> {
+    let ip = match peer.ip() {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    UdpSocket::bind(SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_datagrams_to_one_socket_arrive_over_several_turns_and_the_port_is_kept() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = server.local_addr().unwrap();
+        let mut sockets = Sockets::new().unwrap();
+        let port = sockets.open(NodeId(3), peer, None).unwrap();
+        let mut received = 0;
+        for _ in 0..100 {
+            for _ in 0..10 {
+                server.send_to(b"x", ("127.0.0.1", port)).unwrap();
+            }
+            sockets.receive(|session, bytes| received += usize::from(session == NodeId(3) && bytes == b"x")).unwrap();
+        }
+        for _ in 0..100 {
+            sockets.receive(|_, _| received += 1).unwrap();
+        }
+        assert_eq!(received, 1000);
+        sockets.close(NodeId(3));
+        assert_eq!(sockets.open(NodeId(3), peer, Some(port)).unwrap(), port);
+        assert_ne!(sockets.open(NodeId(4), peer, Some(port)).unwrap(), port, "a port in use is not taken twice");
+        sockets.send(NodeId(9), b"x");
+        assert_eq!(sockets.send_failures, 1);
+    }
+
+    #[test]
+    fn a_refusing_peer_is_a_hint() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut sockets = Sockets::new().unwrap();
+        sockets.open(NodeId(0), peer, None).unwrap();
+        sockets.send(NodeId(0), b"x");
+        sockets.receive(|_, _| panic!("nothing to receive")).unwrap();
+        sockets.receive(|_, _| panic!("nothing to receive")).unwrap();
+    }
+}

@@ -1,0 +1,401 @@
+//! The host side of the plugin link: one state machine per radio, from `hello` to frames. It is pure: lines in, lines
+//! out. What a plugin says is believed only as far as it can do no harm; a plugin that is silent, speaks garbage or dies
+//! is stopped and started again after a growing delay.
+
+use core::time::Duration;
+use lpwad_link::message::{Channel, Configure, FromPlugin, Hello, Ready, Rx, Status, Stop, ToPlugin, Tx, TxDone, TxStatus};
+use lpwad_link::units::{LoraDr, Unwrap};
+use lpwad_link::{ParseError, version};
+use lpwad_lorawan::{DataRate, RadioSheet, RxFrame, TxFrame, TxOutcome};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+
+/// How long a plugin may take for its `hello`.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a plugin may take from `configure` to `ready`.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Status period that plugins are asked for, in s; three times as long without a line is silence.
+const STATUS_PERIOD_S: u32 = 10;
+/// Shortest and longest wait before a failed plugin is started again.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A plugin that was ready for so long counts as recovered: the next restart comes quickly again.
+const RECOVERED_AFTER: Duration = Duration::from_secs(120);
+/// Bad lines in a row after which a plugin is restarted.
+const MAX_BAD_LINES: u32 = 20;
+/// Most lines in one second; a radio hears at most some 20 frames per second and channel.
+const MAX_LINES_PER_S: u32 = 500;
+
+/// Where a radio stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// The shell was asked to start the plugin.
+    Starting,
+    /// Waits for the plugin's `hello`.
+    Hello {
+        /// Not after.
+        until: Duration,
+    },
+    /// Waits for `ready`.
+    Configuring {
+        /// Not after.
+        until: Duration,
+    },
+    /// Frames flow.
+    Ready {
+        /// Since.
+        since: Duration,
+        /// What it can do.
+        sheet: Ready,
+    },
+    /// Started again at `until`.
+    Failed {
+        /// When it is started again.
+        until: Duration,
+    },
+    /// Told to stop; not started again.
+    Stopping,
+}
+
+/// What a radio wants or says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Start the plugin.
+    Start,
+    /// Write a line to it.
+    Write(String),
+    /// End it.
+    Kill,
+    /// It works; nodes can be heard.
+    Ready(RadioSheet),
+    /// A frame was heard.
+    Rx(RxFrame),
+    /// What became of a frame.
+    TxDone {
+        /// Id of the frame.
+        id: u64,
+        /// Outcome.
+        outcome: TxOutcome,
+        /// By how much it was ready before its time, in ms.
+        margin_ms: Option<i32>,
+    },
+    /// It does not work any more.
+    Lost {
+        /// Why.
+        reason: String,
+        /// How long until it is started again.
+        retry_in: Duration,
+    },
+    /// The plugin reports a fault, or (`None`) that it is over.
+    Fault(Option<String>),
+}
+
+/// The host side of one radio.
+#[derive(Debug)]
+pub struct Radio {
+    /// Name of the instance.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// Fault last reported by the plugin, or why it was stopped.
+    pub fault: Option<String>,
+    /// The plugin's own counters, as last reported.
+    pub plugin_counters: Map<String, Value>,
+    /// Frames heard.
+    pub rx_frames: u64,
+    /// Frames that were on air.
+    pub tx_frames: u64,
+    /// Lines that were no message, oversize, or out of turn.
+    pub bad_lines: u64,
+    /// How often the plugin was started.
+    pub starts: u64,
+    settings: Map<String, Value>,
+    channels: Vec<Channel>,
+    clock: Unwrap,
+    last_line: Duration,
+    bad_in_a_row: u32,
+    second: (Duration, u32),
+    failures: u32,
+    jitter: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Radio {
+    /// A radio that asks to be started at once. `seed` decides the jitter of restarts.
+    #[must_use]
+    pub fn new(name: String, settings: Map<String, Value>, channels_hz: &[u32], seed: u64) -> Radio {
+        let channels = channels_hz.iter().map(|freq_hz| Channel { freq_hz: *freq_hz, bw_hz: 125_000 }).collect();
+        Radio {
+            name,
+            state: State::Starting,
+            fault: None,
+            plugin_counters: Map::new(),
+            rx_frames: 0,
+            tx_frames: 0,
+            bad_lines: 0,
+            starts: 1,
+            settings,
+            channels,
+            clock: Unwrap::default(),
+            last_line: Duration::ZERO,
+            bad_in_a_row: 0,
+            second: (Duration::ZERO, 0),
+            failures: 0,
+            jitter: seed | 1,
+            outputs: VecDeque::from([Output::Start]),
+        }
+    }
+
+    /// The next thing it wants or says.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether frames can be sent.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    /// The plugin's process runs: say who we are.
+    pub fn started(&mut self, now: Duration) {
+        if self.state != State::Starting {
+            return;
+        }
+        self.state = State::Hello { until: now + HELLO_TIMEOUT };
+        self.last_line = now;
+        self.bad_in_a_row = 0;
+        self.clock = Unwrap::default();
+        let hello = Hello {
+            protocol: version::PROTOCOL.into(),
+            version: version::VERSION.into(),
+            features: Vec::new(),
+            plugin: None,
+            kind: None,
+        };
+        self.write(&ToPlugin::Hello(hello));
+    }
+
+    /// The plugin's process ended, or could not be started.
+    pub fn exited(&mut self, now: Duration, how: &str) {
+        match self.state {
+            State::Failed { .. } => {}
+            State::Stopping => self.fault = None,
+            _ => {
+                let reason = match &self.fault {
+                    Some(fault) => format!("{fault} ({how})"),
+                    None => how.to_string(),
+                };
+                self.fail(now, reason, false);
+            }
+        }
+    }
+
+    /// A line came, without its end; `Err` is an oversize one.
+    pub fn line(&mut self, now: Duration, line: Result<&[u8], lpwad_link::Oversize>) {
+        if matches!(self.state, State::Failed { .. } | State::Starting | State::Stopping) {
+            return;
+        }
+        if now.saturating_sub(self.second.0) >= Duration::from_secs(1) {
+            self.second = (now, 0);
+        }
+        self.second.1 += 1;
+        if self.second.1 > MAX_LINES_PER_S {
+            return self.fail(now, format!("plugin writes more than {MAX_LINES_PER_S} lines per second"), true);
+        }
+        match line.map_err(|error| error.to_string()).and_then(|line| match FromPlugin::parse(line) {
+            Ok(message) => Ok(Some(message)),
+            Err(ParseError::Unknown(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }) {
+            Ok(message) => {
+                self.last_line = now;
+                self.bad_in_a_row = 0;
+                if let Some(message) = message {
+                    self.message(now, message);
+                }
+            }
+            Err(problem) => self.bad_line(now, &problem),
+        }
+    }
+
+    /// Sends a frame; not ready means `Failed` at once.
+    pub fn transmit(&mut self, frame: &TxFrame) {
+        if !self.is_ready() {
+            self.outputs.push_back(Output::TxDone { id: frame.id, outcome: TxOutcome::Late, margin_ms: None });
+            return;
+        }
+        self.write(&ToPlugin::Tx(Tx {
+            id: frame.id,
+            at_us: Unwrap::wrap(frame.at_us),
+            freq_hz: frame.freq_hz,
+            dr: LoraDr { sf: frame.dr.sf, bw_hz: frame.dr.bw_hz },
+            dbm_eirp: frame.dbm_eirp,
+            iq_inverted: true,
+            data: frame.data.clone(),
+        }));
+    }
+
+    /// Asks the plugin to stop, for good.
+    pub fn stop(&mut self) {
+        if matches!(self.state, State::Hello { .. } | State::Configuring { .. } | State::Ready { .. }) {
+            self.write(&ToPlugin::Stop(Stop {}));
+        }
+        self.state = State::Stopping;
+    }
+
+    /// When [`Radio::tick`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        match self.state {
+            State::Starting | State::Stopping => None,
+            State::Hello { until } | State::Configuring { until } | State::Failed { until } => Some(until),
+            State::Ready { .. } => Some(self.last_line + silence()),
+        }
+    }
+
+    /// Restarts what is due, gives up what is overdue.
+    pub fn tick(&mut self, now: Duration) {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match self.state {
+            State::Failed { .. } => {
+                self.state = State::Starting;
+                self.starts += 1;
+                self.outputs.push_back(Output::Start);
+            }
+            State::Hello { .. } => self.fail(now, "plugin says no hello".into(), true),
+            State::Configuring { .. } => {
+                let reason = self.fault.clone().unwrap_or_else(|| "plugin does not get ready".into());
+                self.fail(now, reason, true);
+            }
+            State::Ready { .. } => self.fail(now, format!("plugin is silent for {} s", silence().as_secs()), true),
+            State::Starting | State::Stopping => {}
+        }
+    }
+
+    fn message(&mut self, now: Duration, message: FromPlugin) {
+        match (&self.state, message) {
+            (State::Hello { .. }, FromPlugin::Hello(hello)) => self.hello(now, &hello),
+            (State::Configuring { .. }, FromPlugin::Ready(ready)) => self.ready(now, ready),
+            (State::Ready { .. }, FromPlugin::Rx(rx)) => self.rx(now, rx),
+            (State::Ready { .. }, FromPlugin::Txdone(done)) => self.tx_done(&done),
+            (State::Configuring { .. } | State::Ready { .. }, FromPlugin::Status(status)) => self.status(status),
+            _ => self.bad_line(now, "message out of turn"),
+        }
+    }
+
+    fn hello(&mut self, now: Duration, hello: &Hello) {
+        if let Err(mismatch) = version::check(&hello.protocol, &hello.version) {
+            return self.fail(now, mismatch.to_string(), true);
+        }
+        if hello.kind.as_deref() != Some("lora-phy") {
+            return self.fail(now, "plugin is not of kind lora-phy".into(), true);
+        }
+        self.state = State::Configuring { until: now + READY_TIMEOUT };
+        let configure = Configure {
+            radio: self.name.clone(),
+            settings: self.settings.clone(),
+            channels: self.channels.clone(),
+            status_period_s: STATUS_PERIOD_S,
+        };
+        self.write(&ToPlugin::Configure(configure));
+    }
+
+    fn ready(&mut self, now: Duration, ready: Ready) {
+        if ready.clock != "us32" || !ready.max_dbm_eirp.is_finite() {
+            return self.fail(now, "plugin's capability sheet is not usable: clock is not us32, or no power".into(), true);
+        }
+        let single_channel = match (ready.freq_hz, ready.dr) {
+            (Some(freq_hz), Some(dr)) if ready.channels == 1 => Some((freq_hz, DataRate { sf: dr.sf, bw_hz: dr.bw_hz })),
+            _ => None,
+        };
+        let sheet = RadioSheet {
+            max_dbm_eirp: ready.max_dbm_eirp,
+            single_channel,
+            timed_tx: ready.timed_tx,
+            min_lead: Duration::from_millis(u64::from(ready.min_lead_ms.min(10_000))),
+        };
+        self.state = State::Ready { since: now, sheet: ready };
+        self.fault = None;
+        self.outputs.push_back(Output::Ready(sheet));
+    }
+
+    fn rx(&mut self, now: Duration, rx: Rx) {
+        if rx.data.is_empty() || rx.data.len() > 255 {
+            return self.bad_line(now, "frame is not of 1 to 255 bytes");
+        }
+        self.rx_frames += 1;
+        self.outputs.push_back(Output::Rx(RxFrame {
+            at_us: self.clock.at(rx.at_us),
+            freq_hz: rx.freq_hz,
+            dr: DataRate { sf: rx.dr.sf, bw_hz: rx.dr.bw_hz },
+            rssi_dbm: rx.rssi_dbm,
+            snr_db: rx.snr_db.filter(|snr| snr.is_finite()),
+            data: rx.data,
+        }));
+    }
+
+    fn tx_done(&mut self, done: &TxDone) {
+        let outcome = match done.status {
+            TxStatus::Sent => TxOutcome::Sent,
+            TxStatus::Late => TxOutcome::Late,
+            TxStatus::Collision => TxOutcome::Collision,
+            TxStatus::Busy => TxOutcome::Busy,
+            TxStatus::Failed => TxOutcome::Failed,
+        };
+        if outcome == TxOutcome::Sent {
+            self.tx_frames += 1;
+        }
+        self.outputs.push_back(Output::TxDone { id: done.id, outcome, margin_ms: done.tx_margin_ms });
+    }
+
+    fn status(&mut self, status: Status) {
+        self.plugin_counters = status.counters.into_iter().filter(|(_, value)| value.is_u64()).take(64).collect();
+        let fault = status.fault.map(|text| text.chars().filter(|c| !c.is_control()).take(300).collect::<String>());
+        if fault != self.fault {
+            self.fault.clone_from(&fault);
+            self.outputs.push_back(Output::Fault(fault));
+        }
+    }
+
+    fn bad_line(&mut self, now: Duration, problem: &str) {
+        self.bad_lines += 1;
+        self.bad_in_a_row += 1;
+        if self.bad_in_a_row > MAX_BAD_LINES {
+            self.fail(now, format!("plugin writes {MAX_BAD_LINES} bad lines in a row; the last: {problem}"), true);
+        }
+    }
+
+    fn fail(&mut self, now: Duration, reason: String, kill: bool) {
+        if let State::Ready { since, .. } = self.state
+            && now.saturating_sub(since) >= RECOVERED_AFTER
+        {
+            self.failures = 0;
+        }
+        let base = RESTART.0.saturating_mul(1 << self.failures.min(10)).min(RESTART.1);
+        self.failures = self.failures.saturating_add(1);
+        // Xorshift (G. Marsaglia, 2003): up to a quarter more, so that several radios do not restart together.
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        let retry_in = base + base.mul_f64((self.jitter % 256) as f64 / 1024.0);
+        self.state = State::Failed { until: now + retry_in };
+        self.fault = Some(reason.clone());
+        if kill {
+            self.outputs.push_back(Output::Kill);
+        }
+        self.outputs.push_back(Output::Lost { reason, retry_in });
+    }
+
+    fn write(&mut self, message: &ToPlugin) {
+        self.outputs.push_back(Output::Write(message.to_line()));
+    }
+}
+
+fn silence() -> Duration {
+    Duration::from_secs(u64::from(3 * STATUS_PERIOD_S))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! A lying plugin is a unit test.
+
+use super::*;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+fn radio() -> Radio {
+    Radio::new("roof".into(), Map::new(), &[868_100_000], 7)
+}
+
+fn drain(radio: &mut Radio) -> Vec<Output> {
+    std::iter::from_fn(|| radio.poll()).collect()
+}
+
+fn say(radio: &mut Radio, now: Duration, line: &str) -> Vec<Output> {
+    radio.line(now, Ok(line.as_bytes()));
+    drain(radio)
+}
+
+const HELLO: &str = r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#;
+const READY: &str = r#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32","channels":1,"freq_hz":868100000,"dr":"SF7BW125","timed_tx":true,"inverted_iq":true,"min_lead_ms":50}}"#;
+
+fn ready_radio() -> Radio {
+    let mut radio = radio();
+    assert_eq!(drain(&mut radio), [Output::Start]);
+    radio.started(S(0));
+    assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"hello""#)));
+    assert!(matches!(say(&mut radio, S(1), HELLO).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"configure""#)));
+    let Some(Output::Ready(sheet)) = say(&mut radio, S(2), READY).pop() else { panic!("not ready") };
+    assert_eq!(sheet.single_channel, Some((868_100_000, DataRate { sf: 7, bw_hz: 125_000 })));
+    radio
+}
+
+fn lost(outputs: &[Output]) -> Option<(&str, Duration)> {
+    outputs.iter().find_map(|output| match output {
+        Output::Lost { reason, retry_in } => Some((reason.as_str(), *retry_in)),
+        _ => None,
+    })
+}
+
+#[test]
+fn frames_flow_after_hello_configure_ready() {
+    let mut radio = ready_radio();
+    let line = r#"{"rx":{"at_us":4294967295,"freq_hz":868100000,"dr":"SF7BW125","rssi_dbm":-97,"snr_db":5.5,"data":"4004"}}"#;
+    let Some(Output::Rx(first)) = say(&mut radio, S(3), line).pop() else { panic!("no frame") };
+    let Some(Output::Rx(second)) = say(&mut radio, S(4), &line.replace("4294967295", "5")).pop() else { panic!("no frame") };
+    assert_eq!(second.at_us - first.at_us, 6, "the clock is unwrapped");
+    let dr = DataRate { sf: 7, bw_hz: 125_000 };
+    let frame = TxFrame { id: 9, at_us: second.at_us, freq_hz: 1, dr, dbm_eirp: 14.0, data: vec![0x60], airtime: S(0) };
+    radio.transmit(&frame);
+    assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.contains(r#""at_us":5,"#)));
+    assert_eq!(
+        say(&mut radio, S(5), r#"{"txdone":{"id":9,"status":"late","tx_margin_ms":-3}}"#),
+        [Output::TxDone { id: 9, outcome: TxOutcome::Late, margin_ms: Some(-3) }]
+    );
+}
+
+#[test]
+fn silence_wrong_version_wrong_kind_and_exit_are_named_and_lead_to_a_restart() {
+    for (line, word) in [
+        (HELLO.replace("1.0.0", "2.0.0"), "major version 2"),
+        (HELLO.replace("lpwad-link", "other"), "another protocol"),
+        (HELLO.replace("lora-phy", "codec"), "kind"),
+    ] {
+        let mut radio = radio();
+        radio.started(S(0));
+        drain(&mut radio);
+        let outputs = say(&mut radio, S(1), &line);
+        assert_eq!(outputs.first(), Some(&Output::Kill));
+        assert!(lost(&outputs).unwrap().0.contains(word), "{outputs:?}");
+    }
+    let mut radio = ready_radio();
+    radio.tick(S(31));
+    assert!(drain(&mut radio).is_empty(), "a line came at 2 s");
+    radio.tick(S(32));
+    let outputs = drain(&mut radio);
+    assert!(lost(&outputs).unwrap().0.contains("silent"));
+    radio.exited(S(33), "killed");
+    assert!(drain(&mut radio).is_empty(), "its end is no second failure");
+    radio.tick(S(40));
+    assert_eq!(drain(&mut radio), [Output::Start]);
+}
+
+#[test]
+fn restarts_come_at_a_growing_delay_up_to_a_minute_and_quicker_after_recovery() {
+    let mut radio = radio();
+    let mut now = S(0);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        radio.started(now);
+        radio.exited(now, "exit code 1");
+        let outputs = drain(&mut radio);
+        let (_, retry_in) = lost(&outputs).unwrap();
+        waits.push(retry_in.as_secs_f64());
+        now += retry_in;
+        radio.tick(now);
+    }
+    for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]) {
+        assert!((base..base * 1.25).contains(wait), "{waits:?}");
+    }
+    radio.started(now);
+    say(&mut radio, now, HELLO);
+    say(&mut radio, now, READY);
+    radio.exited(now + S(121), "exit code 1");
+    assert!(lost(&drain(&mut radio)).unwrap().1 < S(2));
+}
+
+#[test]
+fn garbage_is_counted_and_too_much_of_it_or_a_flood_stops_the_plugin() {
+    let mut radio = ready_radio();
+    for n in 0..MAX_BAD_LINES {
+        assert!(say(&mut radio, S(3), "garbage").is_empty(), "{n}");
+    }
+    assert!(say(&mut radio, S(3), r#"{"news":{}}"#).is_empty(), "an unknown message is no garbage");
+    for _ in 0..MAX_BAD_LINES {
+        radio.line(S(3), Err(lpwad_link::Oversize));
+    }
+    assert!(radio.is_ready());
+    assert!(lost(&say(&mut radio, S(3), "garbage")).unwrap().0.contains("bad lines"));
+    assert_eq!(radio.bad_lines, u64::from(2 * MAX_BAD_LINES + 1));
+
+    let mut radio = ready_radio();
+    for _ in 0..MAX_LINES_PER_S {
+        assert!(say(&mut radio, S(9), r#"{"status":{}}"#).is_empty());
+    }
+    assert!(lost(&say(&mut radio, S(9), r#"{"status":{}}"#)).unwrap().0.contains("lines per second"));
+}
+
+#[test]
+fn fault_of_the_plugin_is_told_once_and_names_the_failure() {
+    let mut radio = ready_radio();
+    let fault = r#"{"status":{"fault":"port is gone","counters":{"rx":3,"text":"x"}}}"#;
+    assert_eq!(say(&mut radio, S(3), fault), [Output::Fault(Some("port is gone".into()))]);
+    assert!(say(&mut radio, S(4), fault).is_empty());
+    assert_eq!(radio.plugin_counters.len(), 1);
+    radio.exited(S(5), "exit code 1");
+    assert_eq!(lost(&drain(&mut radio)).unwrap().0, "port is gone (exit code 1)");
+}
+
+#[test]
+fn stop_is_said_and_not_followed_by_a_restart() {
+    let mut radio = ready_radio();
+    radio.stop();
+    assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"stop""#)));
+    radio.exited(S(9), "exit code 0");
+    assert_eq!((radio.deadline(), drain(&mut radio).len()), (None, 0));
+}

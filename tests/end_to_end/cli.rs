@@ -1,0 +1,69 @@
+//! The command line: errors that name file, line, key and a hint; exit codes; the policy's gate.
+
+use crate::site::{Site, eui};
+use std::process::Output;
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn configuration_errors_name_file_line_key_and_hint_with_exit_code_78() {
+    let site = Site::new(1, "");
+    site.configure(1, "coap://127.0.0.1:5683");
+    let good = std::fs::read_to_string(site.path("lpwad.toml")).unwrap();
+    for (from, to, words) in [
+        ("profile = \"cayenne-lpp\"", "profile = \"cayene-lpp\"", vec!["lpwad.toml:11: node.profile:", "did you mean \"cayenne-lpp\""]),
+        ("rx1_delay_s = 2", "rx1_delay_s = 20", vec!["lpwad.toml:2: gateway.rx1_delay_s:", "1 to 15"]),
+        ("rx1_delay_s", "rx1_dealy_s", vec!["lpwad.toml:2:", "did you mean `rx1_delay_s`"]),
+        ("coap://127.0.0.1:5683", "http://x", vec!["lpwad.toml:9: server.uri:", "hint:"]),
+        ("dev_eui = \"70b3d57ed0000000\"", "dev_eui = \"70b3\"", vec!["lpwad.toml:11: node.dev_eui:", "16 hex digits"]),
+        ("plugin = \"lora-serial\"", "plugin = \"lora-seral\"", vec!["radio.plugin", "searched:"]),
+    ] {
+        assert!(good.contains(from), "{from}");
+        site.write("lpwad.toml", &good.replace(from, to));
+        for command in ["check", "run"] {
+            let output = site.lpwad(&[command]).output().unwrap();
+            assert_eq!(output.status.code(), Some(78), "{to}: {}", stderr(&output));
+            for word in &words {
+                assert!(stderr(&output).contains(word), "{to}: {word} in {}", stderr(&output));
+            }
+        }
+    }
+    site.write("lpwad.toml", &good);
+    let output = site.lpwad(&["check"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn usage_and_a_gateway_that_is_not_there_have_their_exit_codes() {
+    let site = Site::new(0, "");
+    site.configure(0, "coap://127.0.0.1:5683");
+    assert_eq!(site.lpwad(&["stauts"]).output().unwrap().status.code(), Some(64));
+    let output = site.lpwad(&["status"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(stderr(&output).contains("hint:"), "{}", stderr(&output));
+}
+
+#[test]
+fn s_03_without_a_valid_analysis_no_datagram_leaves_and_the_reason_is_said() {
+    let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let uri = format!("coap://{}", server.local_addr().unwrap());
+    let site = Site::new(1, "");
+    site.configure(1, &uri);
+    let expired = format!("schema = 1\nid = \"OLD\"\nexpires = 2026-01-01\n[scope]\nserver = \"{uri}\"\n");
+    site.write("threat-analysis.d/test.toml", &expired);
+    let mut modem = site.modem(41);
+    let mut gateway = site.gateway();
+    let refused = gateway.wait_event("policy-refused");
+    assert!(refused["reason"].as_str().unwrap().contains("OLD"), "{refused}");
+    modem.wait_event("joined");
+    modem.tell(&format!("uplink {} 1 01670110", eui(0)));
+    gateway.wait("the node's refusal", |line| line["event"] == "policy-refused" && line["node"] == eui(0).as_str());
+    let node = site.ask(&["node", "show", &eui(0)]);
+    assert_eq!((node["session"].as_str(), node["verdict"]["verdict"].as_str()), (Some("closed"), Some("refuse")));
+    assert_eq!(node["values"]["/3303/1/5700"]["value"], 27.2, "the value is kept");
+    assert_eq!(gateway.terminate(), Some(0));
+    assert!(server.recv(&mut [0; 64]).is_err(), "a datagram left");
+}

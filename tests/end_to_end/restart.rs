@@ -1,0 +1,81 @@
+//! `kill -9` under traffic: nothing that must not be sent twice is sent twice, and the nodes need not join again.
+
+use crate::site::{Process, Site, eui, small_server};
+use std::collections::BTreeMap;
+
+/// Downlinks on air: bytes by (message type, DevAddr, FCntDown); join accepts by their bytes.
+fn downlinks(modem: &mut Process) -> Vec<Vec<u8>> {
+    let air = |line: &&serde_json::Value| line["event"] == "air" && line["dir"] == "down";
+    modem.seen().iter().filter(air).map(|line| lpwad_link::hex::decode(line["data"].as_str().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn after_kill_9_no_counter_or_nonce_is_used_twice_and_nodes_go_on() {
+    let (mut server, uri) = small_server("127.0.0.1:0");
+    let site = Site::new(2, "");
+    site.configure(2, &uri);
+    let mut modem = site.modem(31);
+    let mut gateway = site.gateway();
+    for n in 0..2 {
+        modem.wait("a join", |line| line["event"] == "joined" && line["dev_eui"] == eui(n).as_str());
+    }
+    let mut joins = 2;
+    for round in 0..4 {
+        // Confirmed uplinks: each one is answered with a frame that has a counter.
+        let mark = modem.mark();
+        for n in 0..2 {
+            modem.tell(&format!("uplink {} 1 0167011{round} confirmed", eui(n)));
+        }
+        for n in 0..2 {
+            modem.wait_since(mark, "an acknowledgement", |line| line["event"] == "acked" && line["dev_eui"] == eui(n).as_str());
+        }
+        let registered = |line: &serde_json::Value, n: usize| {
+            ["registered", "updated"].iter().any(|event| line["event"] == *event) && line["ep"] == crate::site::endpoint(n).as_str()
+        };
+        for n in 0..2 {
+            server.wait("a registration", |line| registered(line, n));
+        }
+        // One more is under way when the process dies.
+        modem.tell(&format!("uplink {} 1 0167012{round} confirmed", eui(round % 2)));
+        gateway.kill();
+        let mark = server.mark();
+        gateway = site.gateway();
+        gateway.wait_event("radio-ready");
+        let mark_modem = modem.mark();
+        for n in 0..2 {
+            modem.tell(&format!("uplink {} 1 0167013{round}", eui(n)));
+        }
+        for n in 0..2 {
+            gateway.wait("an uplink without another join", |line| line["event"] == "uplink" && line["node"] == eui(n).as_str());
+            server.wait_since(mark, "the proxy again", |line| registered(line, n));
+        }
+        modem.wait_since(mark_modem, "an uplink", |line| line["event"] == "uplink");
+        joins += modem.seen()[mark_modem..].iter().filter(|line| line["event"] == "joined").count();
+    }
+    assert_eq!(joins, 2, "nobody joined again");
+    gateway.terminate();
+
+    let mut by_counter: BTreeMap<(Vec<u8>, [u8; 2]), Vec<u8>> = BTreeMap::new();
+    let mut accepts = Vec::new();
+    let mut data = 0;
+    for frame in downlinks(&mut modem) {
+        match frame[0] >> 5 {
+            // JoinAccept: its encryption is deterministic, so the same nonce under the same key gives the same bytes.
+            1 => {
+                assert!(!accepts.contains(&frame), "a join accept with the same JoinNonce twice");
+                accepts.push(frame);
+            }
+            // Unconfirmed and confirmed data down: DevAddr at 1..5, FCntDown at 6..8.
+            3 | 5 => {
+                data += 1;
+                let key = (frame[1..5].to_vec(), [frame[6], frame[7]]);
+                if let Some(other) = by_counter.insert(key, frame.clone()) {
+                    assert_eq!(other, frame, "two frames under one FCntDown");
+                    panic!("a frame was sent twice: {frame:02x?}");
+                }
+            }
+            other => panic!("message type {other} on air"),
+        }
+    }
+    assert!(accepts.len() >= 2 && data >= 8, "{} join accepts, {data} data frames", accepts.len());
+}
