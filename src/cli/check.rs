@@ -2,9 +2,9 @@
 
 use super::exit;
 use crate::config::{Config, ConfigError, ConfigErrors};
+use crate::io::Clock;
 use crate::io::plugins;
 use crate::io::run::state_dir;
-use crate::io::Clock;
 use crate::policy::{Analyses, Verdict, decide};
 use serde_json::json;
 use std::path::Path;
@@ -82,7 +82,8 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
         "warnings": warnings,
     });
     let mut text = format!("{}: ok\n", path.display());
-    text += &format!("  {} nodes, {} radios, state in {}\n", config.nodes.len(), config.radios.len(), state_dir.display());
+    text +=
+        &format!("  {} nodes, {} radios, state in {}\n", config.nodes.len(), config.radios.len(), state_dir.display());
     for (name, verdict) in &verdicts {
         text += &format!("  server {name}: {verdict}\n");
     }

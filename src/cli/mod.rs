@@ -134,7 +134,10 @@ fn ask(arguments: &Arguments, request: &Request, show: fn(&serde_json::Value) ->
         Ok(answer) => answer,
         Err(error) => {
             let hint = "is `lpwad run` running with the same --config and --state-dir?";
-            return fail(exit::UNAVAILABLE, &format!("no gateway answers at {}: {error}\n  hint: {hint}", path.display()));
+            return fail(
+                exit::UNAVAILABLE,
+                &format!("no gateway answers at {}: {error}\n  hint: {hint}", path.display()),
+            );
         }
     };
     if let Some(problem) = answer.get("error").and_then(serde_json::Value::as_str) {

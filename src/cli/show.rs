@@ -58,7 +58,8 @@ pub(super) fn status(answer: &Value) -> String {
         }
     }
     for server in list(&answer["servers"]) {
-        out += &format!("server {}: {}, {}\n", text(&server["name"]), text(&server["uri"]), verdict(&server["verdict"]));
+        out +=
+            &format!("server {}: {}, {}\n", text(&server["name"]), text(&server["uri"]), verdict(&server["verdict"]));
     }
     let failing = if answer["store"]["failing"] == true { ", FAILING" } else { "" };
     out += &format!("store: {} commits{failing}\n", text(&answer["store"]["commits"]));
@@ -72,7 +73,10 @@ pub(super) fn status(answer: &Value) -> String {
 
 /// `lpwad node list`
 pub(super) fn nodes(answer: &Value) -> String {
-    let mut out = format!("{:<16}  {:<6}  {:<12}  {:<13}  {:<7}  {}\n", "DEVEUI", "JOINED", "REGISTRATION", "LAST HEARD", "UPLINKS", "ENDPOINT");
+    let mut out = format!(
+        "{:<16}  {:<6}  {:<12}  {:<13}  {:<7}  {}\n",
+        "DEVEUI", "JOINED", "REGISTRATION", "LAST HEARD", "UPLINKS", "ENDPOINT"
+    );
     for node in list(answer) {
         out += &format!(
             "{:<16}  {:<6}  {:<12}  {:<13}  {:<7}  {}\n",
@@ -95,7 +99,8 @@ pub(super) fn node(answer: &Value) -> String {
     let registration = &answer["registration"];
     out += &format!("  registration: {}", text(&registration["state"]));
     if !registration["location"].is_null() {
-        out += &format!(" at {}, {} observations", text(&registration["location"]), text(&registration["observations"]));
+        out +=
+            &format!(" at {}, {} observations", text(&registration["location"]), text(&registration["observations"]));
     }
     out += &format!("\n  session: {}, local port {}\n", text(&answer["session"]), text(&answer["local_port"]));
     let lorawan = &answer["lorawan"];

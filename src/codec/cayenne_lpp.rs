@@ -145,19 +145,31 @@ mod tests {
     fn examples_of_the_documentation() {
         let (values, problem) = decode(&hex("03670110056700ff"));
         assert_eq!(problem, None);
-        assert_eq!(values, [(Path::resource(3303, 3, 5700), Value::Float(27.2)), (Path::resource(3303, 5, 5700), Value::Float(25.5))]);
+        assert_eq!(
+            values,
+            [(Path::resource(3303, 3, 5700), Value::Float(27.2)), (Path::resource(3303, 5, 5700), Value::Float(25.5))]
+        );
         let (values, _) = decode(&hex("0167ffd7067104d2fb2e0000"));
         assert_eq!(values[0].1, Value::Float(-4.1));
-        assert_eq!(values[1..].iter().map(|(_, v)| v.clone()).collect::<Vec<_>>(), [Value::Float(1.234), Value::Float(-1.234), Value::Float(0.0)]);
+        assert_eq!(
+            values[1..].iter().map(|(_, v)| v.clone()).collect::<Vec<_>>(),
+            [Value::Float(1.234), Value::Float(-1.234), Value::Float(0.0)]
+        );
         let (values, _) = decode(&hex("018806765ff2960a0003e8"));
-        assert_eq!(values.iter().map(|(_, v)| v.clone()).collect::<Vec<_>>(), [Value::Float(42.3519), Value::Float(-87.9094), Value::Float(10.0)]);
+        assert_eq!(
+            values.iter().map(|(_, v)| v.clone()).collect::<Vec<_>>(),
+            [Value::Float(42.3519), Value::Float(-87.9094), Value::Float(10.0)]
+        );
     }
 
     #[test]
     fn cut_off_or_unknown_data_keeps_what_came_before() {
-        for (payload, kept, problem) in
-            [("0167ffd701", 1, "data is cut off"), ("0167ffd70167ff", 1, "data is cut off"), ("0167ffd70163ff", 1, "unknown type"), ("01", 0, "data is cut off")]
-        {
+        for (payload, kept, problem) in [
+            ("0167ffd701", 1, "data is cut off"),
+            ("0167ffd70167ff", 1, "data is cut off"),
+            ("0167ffd70163ff", 1, "unknown type"),
+            ("01", 0, "data is cut off"),
+        ] {
             let (values, why) = decode(&hex(payload));
             assert_eq!((values.len(), why), (kept, Some(problem)), "{payload}");
         }
@@ -179,7 +191,9 @@ mod tests {
     fn values_outside_the_format_are_refused() {
         assert_eq!(encode(1, &Value::Float(327.67)).unwrap(), [1, 0x7F, 0xFF, 0xFF]);
         assert_eq!(encode(1, &Value::Integer(-1)).unwrap(), [1, 0xFF, 0x9C, 0xFF]);
-        for value in [Value::Float(327.68), Value::Float(f64::NAN), Value::Float(f64::INFINITY), Value::String("1".into())] {
+        for value in
+            [Value::Float(327.68), Value::Float(f64::NAN), Value::Float(f64::INFINITY), Value::String("1".into())]
+        {
             assert_eq!(encode(1, &value), Err(EncodeError::Value));
         }
     }

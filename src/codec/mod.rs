@@ -95,7 +95,10 @@ mod tests {
         let path = Path::resource(3306, 0, 5850);
         assert_eq!(encode(profile, path, Some(&Value::Boolean(true))).unwrap(), [0x00, 0x00, 0x64, 0xFF]);
         assert_eq!(encode(profile, path, Some(&Value::Boolean(false))).unwrap(), [0x00, 0x00, 0x00, 0xFF]);
-        assert_eq!(encode(profile, Path::resource(3303, 1, 5700), Some(&Value::Float(1.0))), Err(EncodeError::NotSendable));
+        assert_eq!(
+            encode(profile, Path::resource(3303, 1, 5700), Some(&Value::Float(1.0))),
+            Err(EncodeError::NotSendable)
+        );
         assert_eq!(encode(profile, Path::resource(3, 0, 4), None), Err(EncodeError::NotSendable));
     }
 }

@@ -154,7 +154,9 @@ pub fn read_text(path: &Path) -> Result<String, ConfigError> {
     use std::io::Read;
     let fail = |error: std::io::Error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => Some("name another file with --config, or start from config/lpwad.toml".to_string()),
+            std::io::ErrorKind::NotFound => {
+                Some("name another file with --config, or start from config/lpwad.toml".to_string())
+            }
             _ => None,
         };
         ConfigError { hint, ..ConfigError::file(path, format!("cannot be read: {error}")) }

@@ -43,7 +43,9 @@ pub fn read(path: &Path) -> Result<KeyFile, ConfigError> {
         .read(true)
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK)
         .open(path)
-        .map_err(|error| fail(format!("key file cannot be opened: {error}")).hint("key files are not followed through links"))?;
+        .map_err(|error| {
+            fail(format!("key file cannot be opened: {error}")).hint("key files are not followed through links")
+        })?;
     let meta = file.metadata().map_err(|error| fail(format!("key file cannot be examined: {error}")))?;
     if !meta.is_file() {
         return Err(fail("key file is not a regular file".into()));

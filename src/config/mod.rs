@@ -14,8 +14,8 @@ pub use uri::{BadUri, Scheme, ServerUri};
 use document::At;
 pub use document::{Secrecy, parse};
 use error::nearest;
-pub use file::{read_text, toml_files};
 use file::Layers;
+pub use file::{read_text, toml_files};
 use keys::KeyFile;
 use lpwad_lorawan::{Activation, DevAddr, DevEui, Region};
 use serde_json::{Map, Value};
@@ -122,7 +122,12 @@ impl Checker<'_> {
         let home = self.path.parent().unwrap_or(Path::new(".")).to_path_buf();
         let rx1_delay_s = match &gateway.rx1_delay_s {
             Some(at) if !(1..=15).contains(&at.value) => {
-                self.refuse(at, "gateway.rx1_delay_s", format!("{} s is outside 1 to 15 s", at.value), "5 suits AT modems");
+                self.refuse(
+                    at,
+                    "gateway.rx1_delay_s",
+                    format!("{} s is outside 1 to 15 s", at.value),
+                    "5 suits AT modems",
+                );
                 5
             }
             Some(at) => at.value,
@@ -195,7 +200,13 @@ impl Checker<'_> {
             };
             let reachable = raw.reachable.map(|at| at.value);
             let on_this_host = uri.as_ref().is_some_and(ServerUri::is_loopback_literal);
-            servers.push(Server { name: name.value, uri, secure_uri, security, reachable: reachable.unwrap_or(on_this_host) });
+            servers.push(Server {
+                name: name.value,
+                uri,
+                secure_uri,
+                security,
+                reachable: reachable.unwrap_or(on_this_host),
+            });
         }
         if self.layers.servers.is_empty() {
             self.missing("server", "there is no [[server]]", "add one with name and uri");
@@ -236,7 +247,12 @@ impl Checker<'_> {
                 "EU868" => Region::Eu868,
                 other => {
                     let at = raw.settings.as_ref().map_or(name.value.clone(), |_| other.to_string());
-                    self.refuse(&name, "radio.settings.region", format!("\"{at}\" is not supported"), "region = \"EU868\"");
+                    self.refuse(
+                        &name,
+                        "radio.settings.region",
+                        format!("\"{at}\" is not supported"),
+                        "region = \"EU868\"",
+                    );
                     Region::Eu868
                 }
             };
@@ -269,7 +285,12 @@ impl Checker<'_> {
                 continue;
             };
             let Ok(dev_eui) = eui.value.parse::<DevEui>() else {
-                self.refuse(eui, "node.dev_eui", format!("\"{}\" is not 16 hex digits", eui.value), "as printed on the node, most significant byte first");
+                self.refuse(
+                    eui,
+                    "node.dev_eui",
+                    format!("\"{}\" is not 16 hex digits", eui.value),
+                    "as printed on the node, most significant byte first",
+                );
                 continue;
             };
             let profile = match &raw.profile {
@@ -292,8 +313,17 @@ impl Checker<'_> {
             };
             let server = self.server_of(eui, raw.server.as_ref(), servers);
             let activation = self.activation(eui, dev_eui, &raw, &mut key_files);
-            if let Some(at) = raw.endpoint.as_ref().filter(|at| at.value.is_empty() || at.value.len() > 128 || at.value.contains('\0')) {
-                self.refuse(at, "node.endpoint", "is empty, longer than 128 bytes or holds a NUL", "leave it out for urn:dev:mac:<DevEUI>");
+            if let Some(at) = raw
+                .endpoint
+                .as_ref()
+                .filter(|at| at.value.is_empty() || at.value.len() > 128 || at.value.contains('\0'))
+            {
+                self.refuse(
+                    at,
+                    "node.endpoint",
+                    "is empty, longer than 128 bytes or holds a NUL",
+                    "leave it out for urn:dev:mac:<DevEUI>",
+                );
             }
             if let (Some(profile), Some(server), Some(activation)) = (profile, server, activation) {
                 nodes.push(Node { dev_eui, profile, activation, server, endpoint: raw.endpoint.map(|at| at.value) });
@@ -366,7 +396,12 @@ impl Checker<'_> {
             "otaa" => match keys.app_key {
                 Some(app_key) => Some(Activation::Otaa { join_eui: None, app_key }),
                 None => {
-                    self.refuse(eui, "node.keys", format!("{} has no app_key for this node", file.display()), "a node that joins needs app_key");
+                    self.refuse(
+                        eui,
+                        "node.keys",
+                        format!("{} has no app_key for this node", file.display()),
+                        "a node that joins needs app_key",
+                    );
                     None
                 }
             },
@@ -374,14 +409,16 @@ impl Checker<'_> {
                 let dev_addr = raw.dev_addr.as_ref().and_then(|at| at.value.parse::<DevAddr>().ok());
                 let relaxed_counter = raw.relaxed_counter.as_ref().is_some_and(|at| at.value);
                 if relaxed_counter {
-                    self.warnings.push(format!("node {dev_eui}: relaxed_counter lets old frames of this node be replayed"));
+                    self.warnings
+                        .push(format!("node {dev_eui}: relaxed_counter lets old frames of this node be replayed"));
                 }
                 match (dev_addr, keys.nwk_s_key, keys.app_s_key) {
                     (Some(dev_addr), Some(nwk_s_key), Some(app_s_key)) => {
                         Some(Activation::Abp { dev_addr, nwk_s_key, app_s_key, relaxed_counter })
                     }
                     _ => {
-                        let hint = "abp needs dev_addr = \"<8 hex digits>\" here, nwk_s_key and app_s_key in the key file";
+                        let hint =
+                            "abp needs dev_addr = \"<8 hex digits>\" here, nwk_s_key and app_s_key in the key file";
                         self.refuse(eui, "node.activation", "something that abp needs is missing", hint);
                         None
                     }

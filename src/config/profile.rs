@@ -78,7 +78,9 @@ impl<'de> Deserialize<'de> for InstancePath {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text.parse::<ResourcePath>() {
-            Ok(ResourcePath { object, instance: Some(instance), resource: None, .. }) => Ok(InstancePath { object, instance }),
+            Ok(ResourcePath { object, instance: Some(instance), resource: None, .. }) => {
+                Ok(InstancePath { object, instance })
+            }
             _ => Err(serde::de::Error::custom(format!("\"{text}\" is not an object instance such as /3303/1"))),
         }
     }

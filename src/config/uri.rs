@@ -85,7 +85,11 @@ impl FromStr for ServerUri {
         let (host, port) = match authority.strip_prefix('[') {
             Some(v6) => {
                 let (ip, port) = v6.split_once(']').ok_or(BadUri::Host)?;
-                (Host::Ip(IpAddr::V6(ip.parse().map_err(|_| BadUri::Host)?)), port.strip_prefix(':').map_or_else(|| if port.is_empty() { Ok(None) } else { Err(BadUri::Port) }, |p| Ok(Some(p)))?)
+                (
+                    Host::Ip(IpAddr::V6(ip.parse().map_err(|_| BadUri::Host)?)),
+                    port.strip_prefix(':')
+                        .map_or_else(|| if port.is_empty() { Ok(None) } else { Err(BadUri::Port) }, |p| Ok(Some(p)))?,
+                )
             }
             None => {
                 let (host, port) = match authority.rsplit_once(':') {
@@ -110,7 +114,11 @@ fn host_of(text: &str) -> Result<Host, BadUri> {
     }
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
     // Something of digits and dots that is no address would be resolved in surprising ways.
-    if text.is_empty() || text.len() > 253 || !text.chars().all(letters) || !text.contains(|c: char| c.is_ascii_alphabetic()) {
+    if text.is_empty()
+        || text.len() > 253
+        || !text.chars().all(letters)
+        || !text.contains(|c: char| c.is_ascii_alphabetic())
+    {
         return Err(BadUri::Host);
     }
     Ok(Host::Name(text.to_string()))

@@ -73,8 +73,13 @@ fn show(arguments: &Arguments, json: bool) -> Result<bool, String> {
     };
     let mut processes = Processes::find()?;
     let site = Site::prepare(arguments.nodes, seed)?;
-    say(&format!("{} nodes, a modem on a pseudo terminal, a server, and lpwad between them (seed {seed})", arguments.nodes));
-    say("the simulated nodes keep to the modem's one channel; real ones hop over three and join at about a third of the tries");
+    say(&format!(
+        "{} nodes, a modem on a pseudo terminal, a server, and lpwad between them (seed {seed})",
+        arguments.nodes
+    ));
+    say(
+        "the simulated nodes keep to the modem's one channel; real ones hop over three and join at about a third of the tries",
+    );
 
     let server = match &arguments.server {
         Some(uri) => uri.clone(),
@@ -110,9 +115,9 @@ fn show(arguments: &Arguments, json: bool) -> Result<bool, String> {
         let notified_all = seen.notified.len() >= all;
         if own_server && notified_all && !seen.asked_to_write {
             let endpoint = site.endpoint(0);
-            processes.tell(Source::Server, &format!("write {endpoint} /3306/0/5850 1"))?;
+            processes.tell(Source::Server, &format!("write {endpoint} /3306/0/5850 true"))?;
             seen.asked_to_write = true;
-            say(&format!("asking the server to write /3306/0/5850 = 1 at {endpoint}"));
+            say(&format!("asking the server to write /3306/0/5850 = true at {endpoint}"));
         }
         if arguments.seconds.is_none() && own_server && seen.complete(all) {
             break;
@@ -188,13 +193,21 @@ impl Seen {
                 self.errors.push(field("reason"));
                 format!("store: {}", field("reason"))
             }
-            (Source::Gateway, "node-joining") => format!("{node}  join request heard; accept in 5 s as {}", field("dev_addr")),
+            (Source::Gateway, "node-joining") => {
+                format!("{node}  asks to join; the accept goes out, as {}", field("dev_addr"))
+            }
             (Source::Gateway, "node-joined") => {
                 self.joined.insert(node.clone());
                 format!("{node}  joined")
             }
             (Source::Gateway, "uplink") => {
-                format!("{node}  uplink {}, {} bytes on FPort {}, {} dBm", field("fcnt"), field("bytes"), field("fport"), field("rssi_dbm"))
+                format!(
+                    "{node}  uplink {}, {} bytes on FPort {}, {} dBm",
+                    field("fcnt"),
+                    field("bytes"),
+                    field("fport"),
+                    field("rssi_dbm")
+                )
             }
             (Source::Gateway, "registered") => {
                 self.registered.insert(node.clone());
@@ -217,11 +230,22 @@ impl Seen {
                 format!("{node}  write to {} accepted, waits for the node's receive window", field("path"))
             }
             (Source::Gateway, "downlink-sent") => format!("{node}  downlink {} on air", field("downlink")),
-            (Source::Gateway, "downlink-acked") => format!("{node}  downlink {} acknowledged by the node", field("downlink")),
+            (Source::Gateway, "downlink-acked") => {
+                format!("{node}  downlink {} acknowledged by the node", field("downlink"))
+            }
             (Source::Server, "notify") => format!("           server got {} {}", field("path"), field("values")),
-            (Source::Modem, "received") => {
+            (Source::Server, "written") => {
+                format!("           server's write to {} is answered {}", field("path"), field("code"))
+            }
+            (Source::Modem, "received") if !field("payload").is_empty() => {
                 self.writes_delivered += 1;
-                format!("{}  node received {} on FPort {} in {}", field("dev_eui"), field("payload"), field("fport"), field("window"))
+                format!(
+                    "{}  node received {} on FPort {} in {}",
+                    field("dev_eui"),
+                    field("payload"),
+                    field("fport"),
+                    field("window")
+                )
             }
             _ => return None,
         })

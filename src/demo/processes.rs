@@ -55,7 +55,7 @@ impl Processes {
 
     pub(super) fn start_server(&mut self) -> Result<(), String> {
         let mut command = Command::new(&self.simulator);
-        command.args(["server", "--listen", "127.0.0.1:0", "--observe-all"]);
+        command.args(["server", "--listen", "127.0.0.1:0", "--exit-on-eof"]);
         self.start(Source::Server, command)
     }
 

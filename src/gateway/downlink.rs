@@ -3,9 +3,9 @@
 //! The server's request is answered 2.04 when the write is in the mailbox **and** on disk: a power cut then loses nothing
 //! that was acknowledged. The value read back changes when the node acknowledges or reports it.
 
+use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
-use super::Gateway;
 use crate::codec::{self, EncodeError};
 use crate::node::mailbox::Item;
 use crate::store::{Table, record::mailbox_to_bytes};

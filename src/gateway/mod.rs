@@ -143,15 +143,15 @@ impl Gateway {
         let mut damaged = Vec::new();
         let mut note = |table: Table, error: crate::store::record::BadRecord| damaged.push((table, error));
         let restored = Restored {
-            proxy: loaded.get(Table::Proxy, dev_eui).and_then(|bytes| {
-                ProxyRecord::from_bytes(bytes).map_err(|error| note(Table::Proxy, error)).ok()
-            }),
-            values: loaded.get(Table::Values, dev_eui).and_then(|bytes| {
-                ValuesRecord::from_bytes(bytes).map_err(|error| note(Table::Values, error)).ok()
-            }),
-            mailbox: loaded.get(Table::Mailbox, dev_eui).and_then(|bytes| {
-                mailbox_from_bytes(bytes).map_err(|error| note(Table::Mailbox, error)).ok()
-            }),
+            proxy: loaded
+                .get(Table::Proxy, dev_eui)
+                .and_then(|bytes| ProxyRecord::from_bytes(bytes).map_err(|error| note(Table::Proxy, error)).ok()),
+            values: loaded
+                .get(Table::Values, dev_eui)
+                .and_then(|bytes| ValuesRecord::from_bytes(bytes).map_err(|error| note(Table::Values, error)).ok()),
+            mailbox: loaded
+                .get(Table::Mailbox, dev_eui)
+                .and_then(|bytes| mailbox_from_bytes(bytes).map_err(|error| note(Table::Mailbox, error)).ok()),
         };
         for (table, error) in damaged {
             self.say(Event::new(Kind::RecordDamaged).node(dev_eui).with("table", table.name()).with("error", error));

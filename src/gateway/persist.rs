@@ -2,9 +2,9 @@
 //! collects into the next one. A batch that failed is laid under the next one and tried again, so that nothing is taken
 //! for saved that is not.
 
+use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
-use super::Gateway;
 use crate::store::{Batch, Table, record};
 use core::time::Duration;
 use lpwad_lorawan::{DevEui, DeviceRecord};
@@ -117,7 +117,11 @@ impl Gateway {
         for waiting in failed.waiting {
             if let Some(node) = self.fleet.get_mut(waiting.node) {
                 waiting.items.iter().for_each(|item| node.mailbox.take_back(*item));
-                node.client.answer(now.mono, waiting.exchange, Answer::Unavailable { max_age_s: wait.as_secs() as u32 });
+                node.client.answer(
+                    now.mono,
+                    waiting.exchange,
+                    Answer::Unavailable { max_age_s: wait.as_secs() as u32 },
+                );
             }
             self.save_mailbox(now, waiting.node);
         }

@@ -3,10 +3,10 @@
 //! Presence follows the node: only an authenticated uplink leads to Register or Update. No datagram leaves for a server
 //! whose verdict does not permit it.
 
+use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
 use super::output::Output;
-use super::Gateway;
 use crate::config::ServerUri;
 use crate::store::Table;
 use crate::store::record::ProxyRecord;
@@ -176,7 +176,9 @@ impl Gateway {
             ClientEvent::Notified { path, confirmable } => {
                 about(Kind::Notified).with("path", path).with("confirmable", confirmable)
             }
-            ClientEvent::WriteAttributes { path } => about(Kind::Served).with("operation", "write-attributes").with("path", path),
+            ClientEvent::WriteAttributes { path } => {
+                about(Kind::Served).with("operation", "write-attributes").with("path", path)
+            }
             ClientEvent::Read { path } => about(Kind::Served).with("operation", "read").with("path", path),
             ClientEvent::Discovered { path } => about(Kind::Served).with("operation", "discover").with("path", path),
         };

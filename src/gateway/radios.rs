@@ -1,9 +1,9 @@
 //! Between the radios and the network: step 2 of an uplink (line → `RxFrame`), and what radios report.
 
+use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{Now, RadioIndex};
 use super::output::Output;
-use super::Gateway;
 use crate::radio::{self, Radio};
 use lpwad_lorawan::{RadioId, TxOutcome};
 
@@ -55,7 +55,9 @@ impl Gateway {
                 let event = Event::new(Kind::RadioLost).radio(&name).with("reason", reason);
                 self.say(event.with("retry_in_ms", retry_in.as_millis()));
             }
-            radio::Output::Fault(Some(fault)) => self.say(Event::new(Kind::RadioFault).radio(&name).with("fault", fault)),
+            radio::Output::Fault(Some(fault)) => {
+                self.say(Event::new(Kind::RadioFault).radio(&name).with("fault", fault))
+            }
             radio::Output::Fault(None) => self.say(Event::new(Kind::RadioRecovered).radio(&name)),
         }
     }

@@ -14,13 +14,17 @@ impl Gateway {
     pub(super) fn answer_request(&self, now: Now, request: &Request) -> Json {
         match request {
             Request::Status => self.status(now),
-            Request::NodeList => json!(self.fleet.iter().map(|(_, node)| self.node_entry(now, node)).collect::<Vec<_>>()),
+            Request::NodeList => {
+                json!(self.fleet.iter().map(|(_, node)| self.node_entry(now, node)).collect::<Vec<_>>())
+            }
             Request::NodeShow { node: name } => {
                 let by_eui = name.parse().ok().and_then(|dev_eui| self.fleet.by_eui(dev_eui));
                 let by_endpoint = || self.fleet.iter().find(|(_, node)| node.endpoint == *name).map(|(id, _)| id);
                 match by_eui.or_else(by_endpoint).and_then(|id: NodeId| self.fleet.get(id)) {
                     Some(node) => self.node_whole(now, node),
-                    None => control::error(&format!("no node \"{name}\": give a DevEUI or an endpoint of `lpwad node list`")),
+                    None => control::error(&format!(
+                        "no node \"{name}\": give a DevEUI or an endpoint of `lpwad node list`"
+                    )),
                 }
             }
         }
@@ -161,7 +165,9 @@ fn server_entry(served: &Served) -> Json {
 
 fn verdict_json(verdict: &Verdict) -> Json {
     match verdict {
-        Verdict::Nosec { analysis, until_day } => json!({ "verdict": "nosec", "analysis": analysis, "until_day": until_day }),
+        Verdict::Nosec { analysis, until_day } => {
+            json!({ "verdict": "nosec", "analysis": analysis, "until_day": until_day })
+        }
         Verdict::Refuse { reason } => json!({ "verdict": "refuse", "reason": reason }),
     }
 }

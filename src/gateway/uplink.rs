@@ -12,9 +12,9 @@
 //! | 7 | changed values → CoAP messages | `lpwad_lwm2m`, observe |
 //! | 8, 9 | message → datagram → socket | `proxy.rs`, `src/io/udp.rs` |
 
+use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{Now, RadioIndex};
-use super::Gateway;
 use crate::{codec, store::Table};
 use lpwad_lorawan::{DataRate, Output as NetworkOutput, RadioId, TxFrame, Uplink};
 
@@ -38,7 +38,8 @@ impl Gateway {
                 self.say(Event::new(Kind::UplinkRepeated).node(dev_eui).with("fcnt", fcnt));
             }
             NetworkOutput::Dropped { radio, reason, dev_addr_or_eui } => {
-                let event = Event::new(Kind::FrameDropped).radio(&self.radio_name(radio)).with("reason", format!("{reason:?}"));
+                let event =
+                    Event::new(Kind::FrameDropped).radio(&self.radio_name(radio)).with("reason", format!("{reason:?}"));
                 self.say(event.with("from", dev_addr_or_eui.unwrap_or_else(|| "-".into())));
             }
             NetworkOutput::TxFailed { dev_eui, radio, reason } => {

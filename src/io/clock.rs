@@ -25,7 +25,8 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
     pub fn now(&self) -> Now {
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_millis()).ok());
+        let unix_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_millis()).ok());
         Now { mono: self.start.elapsed(), unix_ms: unix_ms.filter(|ms| *ms >= NOT_BEFORE_UNIX_MS) }
     }
 

@@ -31,7 +31,10 @@ impl Control {
     pub fn listen(path: &Path, requests: mpsc::Sender<Asked>) -> io::Result<Control> {
         if let Ok(meta) = std::fs::symlink_metadata(path) {
             if !meta.file_type().is_socket() {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name that is no socket"));
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "there is a file of this name that is no socket",
+                ));
             }
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, "another lpwad listens here"));
@@ -70,7 +73,9 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) -> io::Result<
     loop {
         let mut line = Vec::new();
         let mut bounded = (&mut read).take(MAX_REQUEST);
-        let length = tokio::time::timeout(IDLE, bounded.read_until(b'\n', &mut line)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let length = tokio::time::timeout(IDLE, bounded.read_until(b'\n', &mut line))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
         if length == 0 {
             return Ok(());
         }

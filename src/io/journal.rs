@@ -27,14 +27,8 @@ pub fn log(event: &Event) {
         return;
     }
     let fields = Fields(event);
-    log::logger().log(
-        &Record::builder()
-            .level(level)
-            .target("lpwad")
-            .args(format_args!("{text}"))
-            .key_values(&fields)
-            .build(),
-    );
+    log::logger()
+        .log(&Record::builder().level(level).target("lpwad").args(format_args!("{text}")).key_values(&fields).build());
 }
 
 /// Writes an event as one JSON line to standard output, with the time.

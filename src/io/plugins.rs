@@ -113,13 +113,14 @@ pub fn settings_problems(plugin: &Plugin, settings: &serde_json::Map<String, ser
     let unknown = settings.keys().filter(|name| !plugin.settings.contains_key(*name)).map(|name| {
         let known = plugin.settings.keys().map(String::as_str);
         match crate::config::error::nearest(name, known) {
-            Some(near) => format!("plugin {} does not know the setting \"{name}\": did you mean \"{near}\"?", plugin.name),
+            Some(near) => {
+                format!("plugin {} does not know the setting \"{name}\": did you mean \"{near}\"?", plugin.name)
+            }
             None => format!("plugin {} does not know the setting \"{name}\"", plugin.name),
         }
     });
     let missing = plugin.settings.iter().filter(|(name, setting)| setting.required && !settings.contains_key(*name));
-    let missing = missing.map(|(name, setting)| {
-        format!("plugin {} needs the setting \"{name}\": {}", plugin.name, setting.help)
-    });
+    let missing =
+        missing.map(|(name, setting)| format!("plugin {} needs the setting \"{name}\": {}", plugin.name, setting.help));
     unknown.chain(missing).collect()
 }

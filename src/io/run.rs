@@ -93,7 +93,8 @@ impl Shell {
         let (to_gateway, inputs) = mpsc::channel(LINES_WAITING);
         let mut slots = Vec::new();
         for (index, radio) in config.radios.iter().enumerate() {
-            let plugin = plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
+            let plugin =
+                plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
             slots.push(Slot::new(RadioIndex(index as u16), radio.name.clone(), plugin.exec, to_gateway.clone()));
         }
         let (to_disk, disk_inputs) = mpsc::channel(4);
@@ -124,7 +125,8 @@ impl Shell {
         let epoll = self.sockets.epoll().0.try_clone()?;
         #[expect(unsafe_code, reason = "the safe constructor is deprecated; this one states its condition")]
         // SAFETY: an `OwnedFd` that the `AsyncFd` owns is open, and the same one, until that is dropped.
-        let epoll = unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(std::io::Error::other)?;
+        let epoll =
+            unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(std::io::Error::other)?;
         self.drain();
         while !self.stopped {
             let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());

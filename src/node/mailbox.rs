@@ -115,7 +115,14 @@ mod tests {
 
     fn item(id: u64, instance: u16) -> Item {
         let path = Path::resource(3306, instance, 5850);
-        Item { id, path, value: Some(Value::Boolean(true)), payload: vec![id as u8], expires: Duration::from_secs(id), sent: false }
+        Item {
+            id,
+            path,
+            value: Some(Value::Boolean(true)),
+            payload: vec![id as u8],
+            expires: Duration::from_secs(id),
+            sent: false,
+        }
     }
 
     fn ids(mailbox: &Mailbox) -> Vec<u64> {

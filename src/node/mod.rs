@@ -114,7 +114,8 @@ impl Node {
         for path in &profile.objects {
             client.add_instance(path.object, path.instance);
         }
-        for path in profile.actuator.iter().map(|actuator| actuator.path).chain(profile.command.iter().map(|c| c.path)) {
+        for path in profile.actuator.iter().map(|actuator| actuator.path).chain(profile.command.iter().map(|c| c.path))
+        {
             client.add_resource(path);
         }
         for (resource, text) in [(0, &profile.device.manufacturer), (1, &profile.device.model)] {

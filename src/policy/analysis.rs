@@ -89,7 +89,8 @@ impl Analysis {
             (Some(date), None) => days_from_civil(i64::from(date.year), i64::from(date.month), i64::from(date.day)),
             _ => return Err(fail("expires", "is not a plain date", "expires = 2027-05-02")),
         };
-        let expires_day = u32::try_from(day).map_err(|_| fail("expires", "lies before 1970", "expires = 2027-05-02"))?;
+        let expires_day =
+            u32::try_from(day).map_err(|_| fail("expires", "lies before 1970", "expires = 2027-05-02"))?;
         let server = raw.scope.server.parse().map_err(|error: crate::config::BadUri| {
             fail("scope.server", &error.to_string(), "server = \"coap://127.0.0.1:5683\"")
         })?;
@@ -114,7 +115,13 @@ mod tests {
 
     #[test]
     fn days_of_known_dates() {
-        for (date, day) in [((1970, 1, 1), 0), ((2000, 2, 29), 11_016), ((2000, 3, 1), 11_017), ((2024, 10, 4), 20_000), ((2038, 1, 19), 24_855)] {
+        for (date, day) in [
+            ((1970, 1, 1), 0),
+            ((2000, 2, 29), 11_016),
+            ((2000, 3, 1), 11_017),
+            ((2024, 10, 4), 20_000),
+            ((2038, 1, 19), 24_855),
+        ] {
             assert_eq!(days_from_civil(date.0, date.1, date.2), day, "{date:?}");
         }
     }
@@ -122,8 +129,14 @@ mod tests {
     #[test]
     fn errors_name_file_and_key() {
         let error = |text| Analysis::parse(Path::new("ta.toml"), text).unwrap_err().to_string();
-        assert!(error("schema = 1\nid = \"x\"\nexpires = \"soon\"\n[scope]\nserver=\"coap://127.0.0.1\"").starts_with("ta.toml:3: expires:"));
-        assert!(error("schema = 1\nid = \"\"\nexpires = 2030-01-01\n[scope]\nserver=\"coap://127.0.0.1\"").contains("id: is empty"));
+        assert!(
+            error("schema = 1\nid = \"x\"\nexpires = \"soon\"\n[scope]\nserver=\"coap://127.0.0.1\"")
+                .starts_with("ta.toml:3: expires:")
+        );
+        assert!(
+            error("schema = 1\nid = \"\"\nexpires = 2030-01-01\n[scope]\nserver=\"coap://127.0.0.1\"")
+                .contains("id: is empty")
+        );
         assert!(error("schema = 1\nid = \"x\"\nexpires = 2030-01-01\n").contains("scope"));
     }
 }

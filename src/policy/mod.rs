@@ -52,7 +52,10 @@ pub fn decide(server: &Server, analyses: &Analyses, unix_ms: Option<u64>) -> Ver
         return refuse(format!("server {} has no uri for NoSec, and this version has no DTLS yet", server.name));
     };
     if !uri.is_loopback_literal() {
-        return refuse(format!("server {}: {uri} is not a loopback literal; NoSec beyond this host needs DTLS instead", server.name));
+        return refuse(format!(
+            "server {}: {uri} is not a loopback literal; NoSec beyond this host needs DTLS instead",
+            server.name
+        ));
     }
     let Some(unix_ms) = unix_ms else {
         return refuse("the clock is not trusted, so every analysis counts as expired".into());
@@ -112,7 +115,10 @@ mod tests {
             verdict("coap://127.0.0.1", &[&good], now),
             Verdict::Nosec { analysis: "TA-1".into(), until_day: DAY as u32 }
         );
-        assert!(verdict("coap://127.0.0.1", &[&good], Some(DAY * DAY_MS + DAY_MS - 1)).permits_nosec(), "last day counts");
+        assert!(
+            verdict("coap://127.0.0.1", &[&good], Some(DAY * DAY_MS + DAY_MS - 1)).permits_nosec(),
+            "last day counts"
+        );
         assert!(!verdict("coap://127.0.0.1", &[&good], Some((DAY + 1) * DAY_MS)).permits_nosec());
     }
 
@@ -124,12 +130,40 @@ mod tests {
             ("no analysis", "coap://127.0.0.1", vec![], now),
             ("clock not trusted", "coap://127.0.0.1", vec![good.as_str()], None),
             ("other port", "coap://127.0.0.1:5685", vec![good.as_str()], now),
-            ("host name", "coap://localhost", vec!["schema = 1\nid=\"x\"\nexpires=2030-01-01\n[scope]\nserver=\"coap://localhost\""], now),
-            ("not loopback", "coap://192.168.1.20:5683", vec!["schema=1\nid=\"x\"\nexpires=2030-01-01\n[scope]\nserver=\"coap://192.168.1.20:5683\""], now),
-            ("a second file expired", "coap://127.0.0.1", vec![good.as_str(), "schema=1\nid=\"y\"\nexpires=2020-01-01\n[scope]\nserver=\"coap://127.0.0.1:5683\""], now),
+            (
+                "host name",
+                "coap://localhost",
+                vec!["schema = 1\nid=\"x\"\nexpires=2030-01-01\n[scope]\nserver=\"coap://localhost\""],
+                now,
+            ),
+            (
+                "not loopback",
+                "coap://192.168.1.20:5683",
+                vec!["schema=1\nid=\"x\"\nexpires=2030-01-01\n[scope]\nserver=\"coap://192.168.1.20:5683\""],
+                now,
+            ),
+            (
+                "a second file expired",
+                "coap://127.0.0.1",
+                vec![
+                    good.as_str(),
+                    "schema=1\nid=\"y\"\nexpires=2020-01-01\n[scope]\nserver=\"coap://127.0.0.1:5683\"",
+                ],
+                now,
+            ),
             ("a second file broken", "coap://127.0.0.1", vec![good.as_str(), "schema = "], now),
-            ("unknown schema", "coap://127.0.0.1", vec!["schema = 2\nid=\"x\"\nexpires=2030-01-01\n[scope]\nserver=\"coap://127.0.0.1:5683\""], now),
-            ("no expiry", "coap://127.0.0.1", vec!["schema = 1\nid=\"x\"\n[scope]\nserver=\"coap://127.0.0.1:5683\""], now),
+            (
+                "unknown schema",
+                "coap://127.0.0.1",
+                vec!["schema = 2\nid=\"x\"\nexpires=2030-01-01\n[scope]\nserver=\"coap://127.0.0.1:5683\""],
+                now,
+            ),
+            (
+                "no expiry",
+                "coap://127.0.0.1",
+                vec!["schema = 1\nid=\"x\"\n[scope]\nserver=\"coap://127.0.0.1:5683\""],
+                now,
+            ),
         ] {
             assert!(!verdict(uri, &texts, unix_ms).permits_nosec(), "{why}");
         }

@@ -3,7 +3,9 @@
 //! is stopped and started again after a growing delay.
 
 use core::time::Duration;
-use lpwad_link::message::{Channel, Configure, FromPlugin, Hello, Ready, Rx, Status, Stop, ToPlugin, Tx, TxDone, TxStatus};
+use lpwad_link::message::{
+    Channel, Configure, FromPlugin, Hello, Ready, Rx, Status, Stop, ToPlugin, Tx, TxDone, TxStatus,
+};
 use lpwad_link::units::{LoraDr, Unwrap};
 use lpwad_link::{ParseError, version};
 use lpwad_lorawan::{DataRate, RadioSheet, RxFrame, TxFrame, TxOutcome};
@@ -209,18 +211,22 @@ impl Radio {
         }) {
             Ok(message) => {
                 self.last_line = now;
-                self.bad_in_a_row = 0;
+                let before = self.bad_lines;
                 if let Some(message) = message {
                     self.message(now, message);
+                }
+                if self.bad_lines == before {
+                    self.bad_in_a_row = 0;
                 }
             }
             Err(problem) => self.bad_line(now, &problem),
         }
     }
 
-    /// Sends a frame; not ready means `Failed` at once.
+    /// Sends a frame. A radio that is not ready, cannot invert IQ or cannot use the frequency answers `Late` at once: nothing
+    /// was on air.
     pub fn transmit(&mut self, frame: &TxFrame) {
-        if !self.is_ready() {
+        if !self.can_send(frame.freq_hz) {
             self.outputs.push_back(Output::TxDone { id: frame.id, outcome: TxOutcome::Late, margin_ms: None });
             return;
         }
@@ -233,6 +239,12 @@ impl Radio {
             iq_inverted: true,
             data: frame.data.clone(),
         }));
+    }
+
+    fn can_send(&self, freq_hz: u32) -> bool {
+        let State::Ready { sheet, .. } = &self.state else { return false };
+        let ranges = &sheet.freq_ranges_hz;
+        sheet.inverted_iq && (ranges.is_empty() || ranges.iter().any(|[low, high]| (*low..=*high).contains(&freq_hz)))
     }
 
     /// Asks the plugin to stop, for good.
@@ -304,10 +316,16 @@ impl Radio {
 
     fn ready(&mut self, now: Duration, ready: Ready) {
         if ready.clock != "us32" || !ready.max_dbm_eirp.is_finite() {
-            return self.fail(now, "plugin's capability sheet is not usable: clock is not us32, or no power".into(), true);
+            return self.fail(
+                now,
+                "plugin's capability sheet is not usable: clock is not us32, or no power".into(),
+                true,
+            );
         }
         let single_channel = match (ready.freq_hz, ready.dr) {
-            (Some(freq_hz), Some(dr)) if ready.channels == 1 => Some((freq_hz, DataRate { sf: dr.sf, bw_hz: dr.bw_hz })),
+            (Some(freq_hz), Some(dr)) if ready.channels == 1 => {
+                Some((freq_hz, DataRate { sf: dr.sf, bw_hz: dr.bw_hz }))
+            }
             _ => None,
         };
         let sheet = RadioSheet {

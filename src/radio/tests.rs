@@ -25,7 +25,9 @@ fn ready_radio() -> Radio {
     assert_eq!(drain(&mut radio), [Output::Start]);
     radio.started(S(0));
     assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"hello""#)));
-    assert!(matches!(say(&mut radio, S(1), HELLO).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"configure""#)));
+    assert!(
+        matches!(say(&mut radio, S(1), HELLO).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"configure""#))
+    );
     let Some(Output::Ready(sheet)) = say(&mut radio, S(2), READY).pop() else { panic!("not ready") };
     assert_eq!(sheet.single_channel, Some((868_100_000, DataRate { sf: 7, bw_hz: 125_000 })));
     radio
@@ -41,12 +43,23 @@ fn lost(outputs: &[Output]) -> Option<(&str, Duration)> {
 #[test]
 fn frames_flow_after_hello_configure_ready() {
     let mut radio = ready_radio();
-    let line = r#"{"rx":{"at_us":4294967295,"freq_hz":868100000,"dr":"SF7BW125","rssi_dbm":-97,"snr_db":5.5,"data":"4004"}}"#;
+    let line =
+        r#"{"rx":{"at_us":4294967295,"freq_hz":868100000,"dr":"SF7BW125","rssi_dbm":-97,"snr_db":5.5,"data":"4004"}}"#;
     let Some(Output::Rx(first)) = say(&mut radio, S(3), line).pop() else { panic!("no frame") };
-    let Some(Output::Rx(second)) = say(&mut radio, S(4), &line.replace("4294967295", "5")).pop() else { panic!("no frame") };
+    let Some(Output::Rx(second)) = say(&mut radio, S(4), &line.replace("4294967295", "5")).pop() else {
+        panic!("no frame")
+    };
     assert_eq!(second.at_us - first.at_us, 6, "the clock is unwrapped");
     let dr = DataRate { sf: 7, bw_hz: 125_000 };
-    let frame = TxFrame { id: 9, at_us: second.at_us, freq_hz: 1, dr, dbm_eirp: 14.0, data: vec![0x60], airtime: S(0) };
+    let frame = TxFrame {
+        id: 9,
+        at_us: second.at_us,
+        freq_hz: 868_100_000,
+        dr,
+        dbm_eirp: 14.0,
+        data: vec![0x60],
+        airtime: S(0),
+    };
     radio.transmit(&frame);
     assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.contains(r#""at_us":5,"#)));
     assert_eq!(
@@ -124,6 +137,33 @@ fn garbage_is_counted_and_too_much_of_it_or_a_flood_stops_the_plugin() {
         assert!(say(&mut radio, S(9), r#"{"status":{}}"#).is_empty());
     }
     assert!(lost(&say(&mut radio, S(9), r#"{"status":{}}"#)).unwrap().0.contains("lines per second"));
+}
+
+#[test]
+fn messages_out_of_turn_count_as_bad_lines() {
+    let mut radio = ready_radio();
+    for _ in 0..MAX_BAD_LINES {
+        assert!(say(&mut radio, S(3), READY).is_empty());
+    }
+    assert!(lost(&say(&mut radio, S(3), READY)).unwrap().0.contains("out of turn"));
+}
+
+#[test]
+fn a_radio_that_cannot_send_a_frame_says_so_at_once() {
+    let mut radio = radio();
+    radio.started(S(0));
+    say(&mut radio, S(1), HELLO);
+    say(
+        &mut radio,
+        S(2),
+        &READY.replace("\"inverted_iq\":true", "\"freq_ranges_hz\":[[863000000,870000000]],\"inverted_iq\":true"),
+    );
+    let dr = DataRate { sf: 7, bw_hz: 125_000 };
+    let frame = TxFrame { id: 1, at_us: 0, freq_hz: 915_000_000, dr, dbm_eirp: 14.0, data: vec![0x60], airtime: S(0) };
+    radio.transmit(&frame);
+    assert_eq!(drain(&mut radio), [Output::TxDone { id: 1, outcome: TxOutcome::Late, margin_ms: None }]);
+    radio.transmit(&TxFrame { freq_hz: 869_525_000, ..frame });
+    assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(_)]));
 }
 
 #[test]

@@ -260,9 +260,8 @@ impl ValuesRecord {
     /// From its bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<ValuesRecord, BadRecord> {
         let row: ValuesRow = from_bytes(bytes)?;
-        let reading = |row: ValueRow| {
-            Ok(Reading { path: path_of(&row.path)?, value: untyped(row.value), at_unix_ms: row.at_ms })
-        };
+        let reading =
+            |row: ValueRow| Ok(Reading { path: path_of(&row.path)?, value: untyped(row.value), at_unix_ms: row.at_ms });
         let readings = row.readings.into_iter().map(reading).collect::<Result<_, _>>()?;
         Ok(ValuesRecord { last_heard_unix_ms: row.last_heard_unix_ms, readings })
     }
@@ -334,7 +333,11 @@ mod tests {
         let readings: Vec<Reading> = values
             .iter()
             .zip(0..)
-            .map(|(value, n)| Reading { path: Path::resource(3300, n, 5700), value: value.clone(), at_unix_ms: Some(1) })
+            .map(|(value, n)| Reading {
+                path: Path::resource(3300, n, 5700),
+                value: value.clone(),
+                at_unix_ms: Some(1),
+            })
             .collect();
         let record = ValuesRecord { last_heard_unix_ms: None, readings };
         assert_eq!(ValuesRecord::from_bytes(&record.to_bytes()).unwrap(), record);

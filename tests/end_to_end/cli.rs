@@ -1,6 +1,6 @@
 //! The command line: errors that name file, line, key and a hint; exit codes; the policy's gate.
 
-use crate::site::{Site, eui};
+use crate::site::{Site, eui, uplink};
 use std::process::Output;
 
 fn stderr(output: &Output) -> String {
@@ -13,7 +13,11 @@ fn configuration_errors_name_file_line_key_and_hint_with_exit_code_78() {
     site.configure(1, "coap://127.0.0.1:5683");
     let good = std::fs::read_to_string(site.path("lpwad.toml")).unwrap();
     for (from, to, words) in [
-        ("profile = \"cayenne-lpp\"", "profile = \"cayene-lpp\"", vec!["lpwad.toml:11: node.profile:", "did you mean \"cayenne-lpp\""]),
+        (
+            "profile = \"cayenne-lpp\"",
+            "profile = \"cayene-lpp\"",
+            vec!["lpwad.toml:12: node.profile:", "did you mean \"cayenne-lpp\""],
+        ),
         ("rx1_delay_s = 2", "rx1_delay_s = 20", vec!["lpwad.toml:2: gateway.rx1_delay_s:", "1 to 15"]),
         ("rx1_delay_s", "rx1_dealy_s", vec!["lpwad.toml:2:", "did you mean `rx1_delay_s`"]),
         ("coap://127.0.0.1:5683", "http://x", vec!["lpwad.toml:9: server.uri:", "hint:"]),
@@ -59,7 +63,7 @@ fn s_03_without_a_valid_analysis_no_datagram_leaves_and_the_reason_is_said() {
     let refused = gateway.wait_event("policy-refused");
     assert!(refused["reason"].as_str().unwrap().contains("OLD"), "{refused}");
     modem.wait_event("joined");
-    modem.tell(&format!("uplink {} 1 01670110", eui(0)));
+    uplink(&mut modem, &mut gateway, 0, "01670110");
     gateway.wait("the node's refusal", |line| line["event"] == "policy-refused" && line["node"] == eui(0).as_str());
     let node = site.ask(&["node", "show", &eui(0)]);
     assert_eq!((node["session"].as_str(), node["verdict"]["verdict"].as_str()), (Some("closed"), Some("refuse")));

@@ -1,6 +1,6 @@
 //! Eclipse Leshan as the server: it reads what a node sent, is notified unasked, and writes what the node receives.
 
-use crate::site::{Process, Site, endpoint, eui};
+use crate::site::{Process, Site, endpoint, eui, uplink};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -31,7 +31,11 @@ impl Leshan {
     }
 
     fn read(&mut self, path: &str, accept: Option<&str>) -> Value {
-        self.ask(json!({ "cmd": "read", "ep": endpoint(0), "path": path, "accept": accept }))
+        let mut command = json!({ "cmd": "read", "ep": endpoint(0), "path": path });
+        if let Some(accept) = accept {
+            command["accept"] = accept.into();
+        }
+        self.ask(command)
     }
 }
 
@@ -46,7 +50,7 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
 
     // Before the first uplink nothing is registered: presence follows the node.
     assert_eq!(leshan.ask(json!({ "cmd": "clients" }))["clients"], json!([]));
-    modem.tell(&format!("uplink {} 1 01670110026891", eui(0)));
+    uplink(&mut modem, &mut gateway, 0, "01670110026891");
     let registered = leshan.process.wait_event("registered");
     assert_eq!(registered["ep"], endpoint(0).as_str());
     assert_eq!(registered["lwm2m"], "1.1", "S-01");
@@ -57,9 +61,19 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     }
     assert!(!links.contains("</0"), "/0 is never listed");
 
-    for (accept, format) in [(None, None), (Some("TLV"), Some("TLV")), (Some("TEXT"), Some("TEXT")), (Some("SENML_JSON"), None), (Some("SENML_CBOR"), None)] {
+    for (accept, format) in [
+        (None, None),
+        (Some("TLV"), Some("TLV")),
+        (Some("TEXT"), Some("TEXT")),
+        (Some("SENML_JSON"), None),
+        (Some("SENML_CBOR"), None),
+    ] {
         let answer = leshan.read("/3303/1/5700", accept);
-        assert_eq!((&answer["code"], &answer["values"]["/3303/1/5700"]), (&json!("2.05"), &json!(27.2)), "{accept:?}: {answer}");
+        assert_eq!(
+            (&answer["code"], &answer["values"]["/3303/1/5700"]),
+            (&json!("2.05"), &json!(27.2)),
+            "{accept:?}: {answer}"
+        );
         if let Some(format) = format {
             assert_eq!(answer["format"], format);
         }
@@ -76,8 +90,9 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     // S-34: observed, then notified by the next uplink, unasked.
     let observing = leshan.ask(json!({ "cmd": "observe", "ep": endpoint(0), "path": "/3303/1/5700" }));
     assert_eq!((&observing["code"], &observing["ok"]), (&json!("2.05"), &json!(true)), "{observing}");
-    modem.tell(&format!("uplink {} 1 0167ffd7", eui(0)));
-    let notify = leshan.process.wait("a notification of -4.1", |line| line["event"] == "notify" && line["value"] == json!(-4.1));
+    uplink(&mut modem, &mut gateway, 0, "0167ffd7");
+    let notify =
+        leshan.process.wait("a notification of -4.1", |line| line["event"] == "notify" && line["value"] == json!(-4.1));
     assert_eq!(notify["path"], "/3303/1/5700");
 
     // S-33: a write is answered when it is in the mailbox and on disk, and reaches the node with its next uplink.
@@ -87,10 +102,10 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     assert_eq!(leshan.read("/3306/0/5850", None)["code"], "4.04", "the node has not confirmed it yet");
     let refused = json!({ "cmd": "write", "ep": endpoint(0), "path": "/3303/1/5700", "value": 1.0 });
     assert_eq!(leshan.ask(refused)["code"], "4.05", "a sensor is not writable");
-    modem.tell(&format!("uplink {} 1 01670111", eui(0)));
+    uplink(&mut modem, &mut gateway, 0, "01670111");
     let received = modem.wait("the downlink", |line| line["event"] == "received" && line["payload"] == "000064ff");
     assert_eq!((&received["fport"], &received["confirmed"]), (&json!(99), &json!(true)), "{received}");
-    modem.tell(&format!("uplink {} 1 01670112", eui(0)));
+    uplink(&mut modem, &mut gateway, 0, "01670112");
     gateway.wait_event("downlink-acked");
     let confirmed = leshan.read("/3306/0/5850", None);
     assert_eq!(confirmed["values"]["/3306/0/5850"], json!(true), "{confirmed}");

@@ -24,7 +24,8 @@ fn the_python_example_is_a_radio_and_is_restarted_when_it_ends() {
     let status = String::from_utf8(proc("status")).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     let environment = String::from_utf8(proc("environ")).unwrap();
-    let names: Vec<&str> = environment.split('\0').filter_map(|entry| entry.split_once('=')).map(|(name, _)| name).collect();
+    let names: Vec<&str> =
+        environment.split('\0').filter_map(|entry| entry.split_once('=')).map(|(name, _)| name).collect();
     assert_eq!(names, ["PATH"]);
     let limits = String::from_utf8(proc("limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();

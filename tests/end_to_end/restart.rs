@@ -1,12 +1,17 @@
 //! `kill -9` under traffic: nothing that must not be sent twice is sent twice, and the nodes need not join again.
 
-use crate::site::{Process, Site, eui, small_server};
+use crate::site::{Process, Site, confirmed_uplink, endpoint, eui, small_server, uplink};
 use std::collections::BTreeMap;
 
 /// Downlinks on air: bytes by (message type, DevAddr, FCntDown); join accepts by their bytes.
 fn downlinks(modem: &mut Process) -> Vec<Vec<u8>> {
     let air = |line: &&serde_json::Value| line["event"] == "air" && line["dir"] == "down";
-    modem.seen().iter().filter(air).map(|line| lpwad_link::hex::decode(line["data"].as_str().unwrap()).unwrap()).collect()
+    modem
+        .seen()
+        .iter()
+        .filter(air)
+        .map(|line| lpwad_link::hex::decode(line["data"].as_str().unwrap()).unwrap())
+        .collect()
 }
 
 #[test]
@@ -19,39 +24,28 @@ fn after_kill_9_no_counter_or_nonce_is_used_twice_and_nodes_go_on() {
     for n in 0..2 {
         modem.wait("a join", |line| line["event"] == "joined" && line["dev_eui"] == eui(n).as_str());
     }
-    let mut joins = 2;
     for round in 0..4 {
         // Confirmed uplinks: each one is answered with a frame that has a counter.
-        let mark = modem.mark();
         for n in 0..2 {
-            modem.tell(&format!("uplink {} 1 0167011{round} confirmed", eui(n)));
-        }
-        for n in 0..2 {
-            modem.wait_since(mark, "an acknowledgement", |line| line["event"] == "acked" && line["dev_eui"] == eui(n).as_str());
-        }
-        let registered = |line: &serde_json::Value, n: usize| {
-            ["registered", "updated"].iter().any(|event| line["event"] == *event) && line["ep"] == crate::site::endpoint(n).as_str()
-        };
-        for n in 0..2 {
-            server.wait("a registration", |line| registered(line, n));
+            confirmed_uplink(&mut modem, n, &format!("0167011{round}"));
         }
         // One more is under way when the process dies.
+        let mark = modem.mark();
         modem.tell(&format!("uplink {} 1 0167012{round} confirmed", eui(round % 2)));
+        modem.wait_since(mark, "an uplink", |line| line["event"] == "uplink");
+        let since = server.mark();
         gateway.kill();
-        let mark = server.mark();
         gateway = site.gateway();
         gateway.wait_event("radio-ready");
-        let mark_modem = modem.mark();
         for n in 0..2 {
-            modem.tell(&format!("uplink {} 1 0167013{round}", eui(n)));
+            uplink(&mut modem, &mut gateway, n, &format!("0167013{round}"));
+            server.wait_since(since, "the proxy again", |line| {
+                ["registered", "updated"].iter().any(|event| line["event"] == *event)
+                    && line["ep"] == endpoint(n).as_str()
+            });
         }
-        for n in 0..2 {
-            gateway.wait("an uplink without another join", |line| line["event"] == "uplink" && line["node"] == eui(n).as_str());
-            server.wait_since(mark, "the proxy again", |line| registered(line, n));
-        }
-        modem.wait_since(mark_modem, "an uplink", |line| line["event"] == "uplink");
-        joins += modem.seen()[mark_modem..].iter().filter(|line| line["event"] == "joined").count();
     }
+    let joins = modem.seen().iter().filter(|line| line["event"] == "joined").count();
     assert_eq!(joins, 2, "nobody joined again");
     gateway.terminate();
 

@@ -30,10 +30,14 @@ pub(crate) fn deny(places: &Places) -> Result<(), Failure> {
             run(&mut cargo(places, &["install", "cargo-deny", "--locked", "--version", CARGO_DENY]))
         })?;
     }
-    step("dependencies", || run(&mut cargo(places, &["deny", "--locked", "check", "bans", "licenses", "sources"])))?;
-    if step("advisory database", || run(&mut cargo(places, &["deny", "fetch", "db"]))).is_err() {
-        eprintln!("==> advisories: NOT CHECKED, their database cannot be had from here");
+    step("dependencies", || {
+        run(&mut cargo(places, &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"]))
+    })?;
+    if run(&mut cargo(places, &["deny", "--workspace", "fetch", "db"])).is_err() {
+        eprintln!("==> advisories: NOT CHECKED, because their database cannot be had from here");
         return Ok(());
     }
-    step("advisories", || run(&mut cargo(places, &["deny", "--offline", "check", "--disable-fetch", "advisories"])))
+    step("advisories", || {
+        run(&mut cargo(places, &["deny", "--workspace", "--locked", "check", "--disable-fetch", "advisories"]))
+    })
 }

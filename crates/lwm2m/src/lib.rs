@@ -19,8 +19,8 @@ pub mod format;
 pub mod object;
 
 pub use client::{
-    Answer, Attributes, CancelledBy, Client, ClientConfig, ClientEvent, Counters, ExchangeId, Failure, ObservationRecord,
-    Output, RegistrationRecord, Snapshot, State,
+    Answer, Attributes, CancelledBy, Client, ClientConfig, ClientEvent, Counters, ExchangeId, Failure,
+    ObservationRecord, Output, RegistrationRecord, Snapshot, State,
 };
 pub use object::definition::ObjectDefinition;
 pub use object::path::Path;

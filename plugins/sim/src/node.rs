@@ -169,6 +169,9 @@ pub(crate) enum NodeEvent {
     Broken { detail: String },
 }
 
+/// A node's stack needs this long after its windows before it sends again; the modem listens again by then.
+const TURNAROUND: Duration = Duration::from_millis(500);
+
 /// An end node.
 pub struct Node {
     config: NodeConfig,
@@ -181,6 +184,8 @@ pub struct Node {
     queue: VecDeque<Uplink>,
     exchange: Option<Exchange>,
     last_rx1: Option<Duration>,
+    /// Nothing is sent before this.
+    rests_until: Duration,
     events: Vec<NodeEvent>,
 }
 
@@ -227,6 +232,7 @@ impl Node {
             queue: VecDeque::new(),
             exchange: None,
             last_rx1: None,
+            rests_until: Duration::ZERO,
             events: Vec::new(),
             config,
         };
@@ -263,7 +269,7 @@ impl Node {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.exchange {
             Some(exchange) => (!exchange.locked).then_some(exchange.timer),
-            None if self.joined && !self.queue.is_empty() => Some(Duration::ZERO),
+            None if self.joined && !self.queue.is_empty() => Some(self.rests_until),
             None => self.next_at,
         }
     }
@@ -336,7 +342,7 @@ impl Node {
                 if let Some(fcnt) = confirmed_fcnt {
                     self.events.push(if ack { NodeEvent::Acked { fcnt } } else { NodeEvent::NoAck { fcnt } });
                 }
-                self.finish();
+                self.finish(now);
             }
             response => self.advance(now, response),
         }
@@ -411,7 +417,7 @@ impl Node {
                     let soon = Duration::from_millis(1_000 + self.rng.below(2_000));
                     self.next_at = Some(now + soon.min(interval));
                 }
-                self.finish();
+                self.finish(now);
             }
             (Ok(Response::NoJoinAccept), _) => {
                 self.events.push(NodeEvent::JoinFailed);
@@ -419,14 +425,14 @@ impl Node {
                 let jitter = Duration::from_millis(self.rng.below(pause.as_millis() as u64 / 2));
                 self.failed_joins = self.failed_joins.saturating_add(1);
                 self.next_at = Some(now + pause + jitter);
-                self.finish();
+                self.finish(now);
             }
             (Ok(Response::NoAck), exchange) => {
                 let fcnt = exchange.as_ref().and_then(|exchange| exchange.confirmed_fcnt);
                 self.events.extend(fcnt.map(|fcnt| NodeEvent::NoAck { fcnt }));
-                self.finish();
+                self.finish(now);
             }
-            (Ok(Response::RxComplete), _) => self.finish(),
+            (Ok(Response::RxComplete), _) => self.finish(now),
             (Ok(Response::SessionExpired), _) => {
                 self.joined = matches!(self.config.activation, Activation::Abp { .. });
                 self.broken(now, "frame counter used up".into());
@@ -438,10 +444,11 @@ impl Node {
     fn broken(&mut self, now: Duration, detail: String) {
         self.events.push(NodeEvent::Broken { detail });
         self.next_at = Some(now + self.config.join_retry.max(Duration::from_secs(1)));
-        self.finish();
+        self.finish(now);
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, now: Duration) {
+        self.rests_until = now + TURNAROUND;
         self.exchange = None;
         self.phy().listening = None;
     }

@@ -35,9 +35,7 @@ impl Attributes {
 
     /// Adds them to the last link.
     pub(super) fn write(&self, links: &mut Links) {
-        for (name, value) in
-            [("pmin", self.pmin), ("pmax", self.pmax), ("epmin", self.epmin), ("epmax", self.epmax)]
-        {
+        for (name, value) in [("pmin", self.pmin), ("pmax", self.pmax), ("epmin", self.epmin), ("epmax", self.epmax)] {
             if let Some(value) = value {
                 links.attribute(name, value);
             }
@@ -189,8 +187,23 @@ mod tests {
         write(&mut table, RESOURCE, "pmin=10&gt=30&lt=10&st=5").unwrap();
         let before = table.attached(RESOURCE);
         for query in [
-            "st=-1", "lt=30", "lt=31", "st=10", "pmin=-1", "pmin=", "pmin=1.5", "pmin=x", "pmin=+5", "gt=abc", "gt=inf",
-            "con=1", "hqmax=3", "dim=1", "", "pmin=20&bad=1", "pmax=4294967296",
+            "st=-1",
+            "lt=30",
+            "lt=31",
+            "st=10",
+            "pmin=-1",
+            "pmin=",
+            "pmin=1.5",
+            "pmin=x",
+            "pmin=+5",
+            "gt=abc",
+            "gt=inf",
+            "con=1",
+            "hqmax=3",
+            "dim=1",
+            "",
+            "pmin=20&bad=1",
+            "pmax=4294967296",
         ] {
             assert_eq!(write(&mut table, RESOURCE, query), Err(BadAttributes), "{query}");
             assert_eq!(table.attached(RESOURCE), before, "{query}");

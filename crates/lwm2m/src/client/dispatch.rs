@@ -1,47 +1,51 @@
-//! Datagrams in, answers out: what a message is, whether it was seen before, and which operation it asks for
-//! (LwM2M Core 1.1.1 §6.3, Transport 1.1.1 §6.4; RFC 7252 §4, §5).
+//! Datagrams of the server: message layer first, then one function per operation (RFC 7252 §4, LwM2M Core 1.1.1 §6.3).
 
 use core::time::Duration;
 
-use super::state::{Answer, ClientEvent, ExchangeId, Failure};
+use super::server::{SERVER, resource};
+use super::state::{Answer, CancelledBy, ClientEvent, ExchangeId, Failure, Output};
 use super::{Client, Purpose};
-use crate::coap::block::{self, Assembled, Block, MAX_BODY, assemble};
+use crate::coap::block::{self, Assembled, Block};
 use crate::coap::dedup::Seen;
 use crate::coap::message::{Code, Kind, Message, option};
-use crate::coap::reliable::EXCHANGE_LIFETIME;
 use crate::coap::token::Token;
-use crate::format::{ContentFormat, Record, encode};
-use crate::object::definition::ResourceDefinition;
+use crate::format::{self, ContentFormat, Record};
 use crate::object::path::Path;
-use crate::object::tree::Current;
-use crate::object::value::ValueType;
+use crate::object::tree::{Current, Entry};
 
 /// Requests that wait for the caller's answer at most.
 const MAX_EXCHANGES: usize = 8;
-/// Separate responses that wait for the way to be free at most.
-const MAX_SEPARATE: usize = 8;
-/// A request that is not answered by then is acknowledged first; well below the peer's ACK_TIMEOUT of 2 s.
-const ACK_DELAY: Duration = Duration::from_millis(500);
-/// A request that the caller never answers is forgotten after this.
-const ANSWER_WAIT: Duration = Duration::from_secs(93);
+/// A request not answered by then gets an empty acknowledgement, so that the server stops repeating (RFC 7252 §5.2.2).
+const ACK_DELAY: Duration = Duration::from_secs(1);
+/// A request the caller has not answered by then gets 5.03.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// Max-Age of 5.03 where nobody knows better, seconds.
+const RETRY_AFTER_S: u32 = 60;
+/// How long the rest of a large answer can be fetched.
+const BODY_LIFETIME: Duration = Duration::from_secs(93);
 
-/// Objects that are closed to servers (D1): Security and OSCORE.
-const CLOSED: [u16; 2] = [0, 21];
+/// What of a request its response needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    message_id: u16,
+    token: Token,
+    confirmable: bool,
+    /// The last block of a request that came in blocks.
+    block1: Option<Block>,
+}
 
-/// A request that waits for the caller's answer.
+/// A request that waits for the caller.
 #[derive(Debug)]
 pub(super) struct Exchange {
     id: ExchangeId,
-    kind: Kind,
-    message_id: u16,
-    token: Token,
-    block1: Option<Block>,
+    origin: Origin,
+    /// An empty acknowledgement was sent: the response will be a message of its own.
     acknowledged: bool,
-    acknowledge_at: Duration,
-    until: Duration,
+    ack_at: Duration,
+    expires_at: Duration,
 }
 
-/// A body that is longer than a block, kept while the server fetches it.
+/// A large answer, kept while the server fetches it block by block. One per client.
 #[derive(Debug)]
 pub(super) struct Body {
     path: Path,
@@ -50,153 +54,96 @@ pub(super) struct Body {
     pub(super) until: Duration,
 }
 
-/// What is answered to a request.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) code: Code,
-    pub(super) options: Vec<(u16, u32)>,
-    pub(super) payload: Vec<u8>,
-}
-
-impl Reply {
-    pub(super) fn code(code: Code) -> Reply {
-        Reply { code, options: Vec::new(), payload: Vec::new() }
-    }
-
-    fn with(mut self, number: u16, value: u32) -> Reply {
-        self.options.push((number, value));
-        self
-    }
-
-    pub(super) fn into_message(self, kind: Kind, message_id: u16, token: Token) -> Message {
-        let mut message = Message::new(kind, self.code, message_id, token);
-        for (number, value) in self.options {
-            message.add_uint(number, value);
-        }
-        message.payload = self.payload;
-        message
-    }
-}
-
-/// A request is answered now, by the caller later, or not at all.
-pub(super) enum Served {
-    Now(Reply),
-    Later,
-    Never,
-}
-
-impl From<Code> for Served {
-    fn from(code: Code) -> Served {
-        Served::Now(Reply::code(code))
-    }
-}
-
 impl Client {
-    /// Takes in one datagram of the server.
+    /// One datagram from the server.
     pub fn handle_datagram(&mut self, now: Duration, unix_ms: Option<u64>, bytes: &[u8]) {
         self.see(now, unix_ms);
         self.settle_restored(now);
         self.counters.received += 1;
+        if self.registration.is_disabled() {
+            return;
+        }
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(malformed) => {
                 self.counters.malformed += 1;
                 if let Some(message_id) = malformed.reset {
-                    self.send(Message::empty(Kind::Reset, message_id).encode());
+                    self.send_empty(Kind::Reset, message_id);
                 }
                 return;
             }
         };
         self.last_heard = Some(now);
-        match message.kind {
-            Kind::Acknowledgement => self.acknowledgement(now, &message),
-            Kind::Reset => match self.reliable.reset(message.message_id) {
-                Some(purpose) => self.undelivered(now, purpose, Failure::Reset),
-                None => self.notification_refused(message.message_id),
-            },
-            Kind::Confirmable | Kind::NonConfirmable if message.code.is_request() => self.request(now, &message),
-            Kind::Confirmable | Kind::NonConfirmable if message.code.is_response() => self.response(now, &message),
-            // C5: an empty confirmable message is a ping; a code of a reserved class is refused the same way.
-            Kind::Confirmable => self.send(Message::empty(Kind::Reset, message.message_id).encode()),
-            Kind::NonConfirmable => self.counters.malformed += 1,
-        }
-    }
-
-    /// The caller's answer to a [`super::Output::Write`] or [`super::Output::Execute`]: piggybacked if it comes before the
-    /// acknowledgement is due, else a separate response (RFC 7252 §5.2.2). An unknown exchange is passed over.
-    pub fn answer(&mut self, now: Duration, exchange: ExchangeId, answer: Answer) {
-        self.see(now, None);
-        let Some(index) = self.exchanges.iter().position(|waiting| waiting.id == exchange) else { return };
-        let exchange = self.exchanges.remove(index);
-        let mut reply = match answer {
-            Answer::Changed => Reply::code(Code::CHANGED),
-            Answer::BadRequest => Reply::code(Code::BAD_REQUEST),
-            Answer::NotFound => Reply::code(Code::NOT_FOUND),
-            Answer::NotAllowed => Reply::code(Code::METHOD_NOT_ALLOWED),
-            Answer::InternalError => Reply::code(Code::INTERNAL_ERROR),
-            Answer::Unavailable { max_age_s } => Reply::code(Code::UNAVAILABLE).with(option::MAX_AGE, max_age_s),
-        };
-        if let Some(block) = exchange.block1 {
-            reply = reply.with(option::BLOCK1, block.encode());
-        }
-        if !exchange.acknowledged {
-            self.reply(exchange.kind, exchange.message_id, exchange.token, reply);
-        } else if self.separate.len() < MAX_SEPARATE {
-            let message_id = self.message_id();
-            self.separate.push_back(reply.into_message(Kind::Confirmable, message_id, exchange.token));
-        } else {
-            self.counters.requests_refused += 1;
-        }
-    }
-
-    /// Acknowledges what the caller has not answered in time.
-    pub(super) fn tick_exchanges(&mut self, now: Duration) {
-        let mut due = Vec::new();
-        for exchange in &mut self.exchanges {
-            if exchange.kind == Kind::Confirmable && !exchange.acknowledged && exchange.acknowledge_at <= now {
-                exchange.acknowledged = true;
-                due.push(exchange.message_id);
+        match (message.kind, message.code) {
+            (Kind::Acknowledgement, Code::EMPTY) => {
+                if let Some(Purpose::Notify(token)) = self.reliable.acknowledge(now, message.message_id) {
+                    self.notification_delivered(now, token);
+                }
             }
+            (Kind::Reset, Code::EMPTY) => match self.reliable.reset(message.message_id) {
+                Some(purpose) => self.undelivered(now, purpose, Failure::Reset),
+                None => self.reset_notification(message.message_id),
+            },
+            (Kind::Acknowledgement, code) if code.is_response() => {
+                if self.reliable.respond(message.token, Some(message.message_id)).is_some() {
+                    self.operation_answered(now, &message);
+                }
+            }
+            (Kind::Confirmable | Kind::NonConfirmable, code) if code.is_response() => {
+                self.separate_response(now, &message)
+            }
+            (Kind::Confirmable | Kind::NonConfirmable, code) if code.is_request() => self.request(now, &message),
+            // A ping, or a reserved code (RFC 7252 §4.2, §4.3).
+            (Kind::Confirmable, _) => self.send_empty(Kind::Reset, message.message_id),
+            _ => self.counters.malformed += 1,
         }
-        for message_id in due {
-            let bytes = Message::empty(Kind::Acknowledgement, message_id).encode();
-            self.dedup.answered(message_id, &bytes);
-            self.send(bytes);
+    }
+
+    /// The caller's answer to [`Output::Write`] or [`Output::Execute`]. Given while the outputs of the request are drained it goes
+    /// back in the acknowledgement, later as a message of its own. An exchange that is over (answered, or older than 90 s) is ignored.
+    pub fn answer(&mut self, now: Duration, exchange: ExchangeId, result: Answer) {
+        self.see(now, None);
+        let Some(index) = self.exchanges.iter().position(|open| open.id == exchange) else { return };
+        let exchange = self.exchanges.remove(index);
+        let reply = match result {
+            Answer::Changed => reply(Code::CHANGED),
+            Answer::BadRequest => reply(Code::BAD_REQUEST),
+            Answer::NotFound => reply(Code::NOT_FOUND),
+            Answer::NotAllowed => reply(Code::METHOD_NOT_ALLOWED),
+            Answer::InternalError => reply(Code::INTERNAL_ERROR),
+            Answer::Unavailable { max_age_s } => unavailable(max_age_s),
+        };
+        self.finish(exchange, reply);
+    }
+
+    pub(super) fn tick_exchanges(&mut self, now: Duration) {
+        let late: Vec<u16> = self
+            .exchanges
+            .iter()
+            .filter(|exchange| exchange.ack_at <= now)
+            .map(|exchange| exchange.origin.message_id)
+            .collect();
+        for message_id in late {
+            self.acknowledge_exchange(message_id);
         }
-        self.exchanges.retain(|exchange| exchange.until > now);
+        while let Some(index) = self.exchanges.iter().position(|exchange| exchange.expires_at <= now) {
+            let exchange = self.exchanges.remove(index);
+            self.finish(exchange, unavailable(RETRY_AFTER_S));
+        }
     }
 
     pub(super) fn exchange_deadline(&self) -> Option<Duration> {
-        let due = |exchange: &Exchange| {
-            let unacknowledged = exchange.kind == Kind::Confirmable && !exchange.acknowledged;
-            if unacknowledged { exchange.acknowledge_at } else { exchange.until }
+        let next = |exchange: &Exchange| {
+            if exchange.acknowledged { exchange.expires_at } else { exchange.ack_at }
         };
-        self.exchanges.iter().map(due).min()
+        self.exchanges.iter().map(next).min()
     }
 
-    /// The resource or resource instance has a value that is not stale.
-    pub(super) fn is_fresh(&self, path: Path) -> bool {
-        let now = self.now.unwrap_or_default();
-        self.tree.get(path).is_some_and(|entry| matches!(entry.current(now, self.config.stale_after), Current::Fresh(_)))
-    }
-
-    fn acknowledgement(&mut self, now: Duration, message: &Message) {
-        if message.code == Code::EMPTY {
-            if let Some(Purpose::Notify(token)) = self.reliable.acknowledge(now, message.message_id) {
-                self.notification_delivered(token);
-            }
-        } else if message.code.is_response()
-            && self.reliable.respond(message.token, Some(message.message_id)).is_some()
-        {
-            self.operation_answered(now, message);
-        } else {
-            self.counters.malformed += 1;
-        }
-    }
-
-    /// A separate response. C5: one that nobody waits for is refused with a reset.
-    fn response(&mut self, now: Duration, message: &Message) {
+    /// A response that did not come in the acknowledgement.
+    fn separate_response(&mut self, now: Duration, message: &Message) {
+        let confirmable = message.kind == Kind::Confirmable;
         match self.dedup.check(now, message.kind, message.message_id, true) {
+            Seen::New | Seen::NewUnremembered => {}
             Seen::Answered(bytes) => {
                 let bytes = bytes.to_vec();
                 self.counters.duplicates += 1;
@@ -207,14 +154,12 @@ impl Client {
                 self.counters.duplicates += 1;
                 return;
             }
-            Seen::New | Seen::NewUnremembered => {}
         }
         let wanted = self.reliable.respond(message.token, None).is_some();
-        if message.kind == Kind::Confirmable {
+        if confirmable {
             let kind = if wanted { Kind::Acknowledgement } else { Kind::Reset };
-            let bytes = Message::empty(kind, message.message_id).encode();
-            self.dedup.answered(message.message_id, &bytes);
-            self.send(bytes);
+            self.dedup.answered(message.message_id, &Message::empty(kind, message.message_id).encode());
+            self.send_empty(kind, message.message_id);
         }
         if wanted {
             self.operation_answered(now, message);
@@ -222,248 +167,460 @@ impl Client {
     }
 
     fn request(&mut self, now: Duration, message: &Message) {
-        if self.registration.is_disabled() {
-            return;
-        }
         let safe = message.code == Code::GET;
         match self.dedup.check(now, message.kind, message.message_id, safe) {
-            Seen::Answered(bytes) => {
-                let bytes = bytes.to_vec();
-                self.counters.duplicates += 1;
-                self.send(bytes);
+            Seen::New => {}
+            Seen::NewUnremembered if safe => {}
+            Seen::NewUnremembered => {
+                self.counters.requests_refused += 1;
+                self.respond(Origin::of(message), unavailable(RETRY_AFTER_S));
                 return;
             }
             Seen::InProgress => {
                 self.counters.duplicates += 1;
+                if message.kind == Kind::Confirmable {
+                    self.acknowledge_exchange(message.message_id);
+                }
                 return;
             }
-            Seen::NewUnremembered if !safe => {
-                self.counters.requests_refused += 1;
-                let reply = Reply::code(Code::UNAVAILABLE);
-                self.reply(message.kind, message.message_id, message.token, reply);
+            Seen::Answered(bytes) => {
+                let bytes = bytes.to_vec();
+                self.counters.duplicates += 1;
+                if message.kind == Kind::Confirmable {
+                    self.send(bytes);
+                }
                 return;
             }
-            Seen::New | Seen::NewUnremembered => {}
         }
         self.counters.requests += 1;
-        match self.serve(now, message) {
-            Served::Now(reply) => self.reply(message.kind, message.message_id, message.token, reply),
-            Served::Later | Served::Never => {}
-        }
-    }
-
-    /// Sends the answer to a request that was not acknowledged: in the acknowledgement, or non-confirmable.
-    fn reply(&mut self, kind: Kind, request_id: u16, token: Token, reply: Reply) {
-        let message = match kind {
-            Kind::Confirmable => reply.into_message(Kind::Acknowledgement, request_id, token),
-            _ => {
-                let message_id = self.message_id();
-                reply.into_message(Kind::NonConfirmable, message_id, token)
+        let origin = Origin::of(message);
+        if let Err(code) = check_options(message) {
+            // C4: what cannot be understood is refused, or dropped if nobody waits for a refusal.
+            if message.kind == Kind::Confirmable {
+                self.respond(origin, reply(code));
             }
-        };
-        let bytes = message.encode();
-        self.dedup.answered(request_id, &bytes);
-        self.send(bytes);
+            return;
+        }
+        match self.serve(now, origin, message) {
+            Ok(Some(reply)) => self.respond(origin, reply),
+            Ok(None) => {}
+            Err(reply) => self.respond(origin, reply),
+        }
     }
 
-    fn serve(&mut self, now: Duration, message: &Message) -> Served {
-        if let Some(refusal) = refuse_options(message) {
-            return refusal;
+    /// `Ok(None)`: answered, or the caller will answer.
+    fn serve(&mut self, now: Duration, mut origin: Origin, message: &Message) -> Result<Option<Message>, Message> {
+        let segments = message.texts(option::URI_PATH).ok_or(reply(Code::BAD_REQUEST))?;
+        let block1 = block::of(message, option::BLOCK1).map_err(|_| reply(Code::BAD_REQUEST))?;
+        let path = Path::from_segments(segments.iter().copied()).ok_or_else(|| {
+            let root = segments.iter().all(|segment| segment.is_empty());
+            reply(if root { Code::METHOD_NOT_ALLOWED } else { Code::NOT_FOUND })
+        })?;
+        // D1: keys and accounts are closed to servers, for every operation.
+        if matches!(path.object, 0 | 21) {
+            return Err(reply(Code::UNAUTHORIZED));
         }
-        let (Ok(block1), Ok(_)) = (block::of(message, option::BLOCK1), block::of(message, option::BLOCK2)) else {
-            return Code::BAD_REQUEST.into();
+        let mut assembled = None;
+        if let Some(block) = block1.filter(|_| message.code != Code::GET) {
+            match block::assemble(&mut self.assembler, now, message.code, &segments, block, &message.payload) {
+                Assembled::Continue => {
+                    let mut reply = reply(Code::CONTINUE);
+                    reply.add_uint(option::BLOCK1, block.encode());
+                    return Ok(Some(reply));
+                }
+                Assembled::Incomplete => return Err(reply(Code::INCOMPLETE)),
+                Assembled::TooLarge => {
+                    let mut reply = reply(Code::TOO_LARGE);
+                    reply.add_uint(option::SIZE1, block::MAX_BODY as u32);
+                    return Err(reply);
+                }
+                Assembled::Complete(body) => assembled = Some(body),
+            }
+            origin.block1 = Some(block);
+        }
+        let body = assembled.as_deref().unwrap_or(&message.payload);
+        let queries = message.texts(option::URI_QUERY).ok_or(reply(Code::BAD_REQUEST))?;
+        let format = message.uint(option::CONTENT_FORMAT);
+        let result = match message.code {
+            Code::GET => return self.get(now, origin, path, message).map(Some),
+            Code::PUT if body.is_empty() && format.is_none() && !queries.is_empty() => {
+                self.write_attributes(path, &queries).map(|()| Some(Code::CHANGED))
+            }
+            Code::PUT => self.write(now, origin, path, format, body, true),
+            Code::POST if self.is_executable(path) => self.execute(now, origin, path, format, body),
+            Code::POST => self.write(now, origin, path, format, body, false),
+            Code::DELETE => Err(self.refuse_delete(path)),
+            _ => Err(Code::METHOD_NOT_ALLOWED),
         };
-        let Some(segments) = message.texts(option::URI_PATH) else { return Code::BAD_REQUEST.into() };
-        if !matches!(message.code, Code::GET | Code::POST | Code::PUT | Code::DELETE) || segments.is_empty() {
-            // Composites are not supported.
-            return Code::METHOD_NOT_ALLOWED.into();
+        match result {
+            Ok(None) => Ok(None),
+            Ok(Some(code)) | Err(code) => {
+                let reply = if code == Code::UNAVAILABLE { unavailable(RETRY_AFTER_S) } else { reply(code) };
+                self.respond(origin, reply);
+                Ok(None)
+            }
         }
-        let Some(path) = Path::from_segments(segments.iter().copied()) else { return Code::NOT_FOUND.into() };
-        if CLOSED.contains(&path.object) {
-            return Code::UNAUTHORIZED.into();
-        }
-        let whole = match block1 {
+    }
+
+    /// Read, Discover, Observe and its cancellation.
+    fn get(&mut self, now: Duration, origin: Origin, path: Path, message: &Message) -> Result<Message, Message> {
+        let block2 = block::of(message, option::BLOCK2).map_err(|_| reply(Code::BAD_REQUEST))?;
+        let accept = match message.uint(option::ACCEPT) {
+            Some(number) => Some(ContentFormat::from_number(number).ok_or(reply(Code::NOT_ACCEPTABLE))?),
             None => None,
-            Some(block) => {
-                let assembled = assemble(&mut self.assembler, now, message.code, &segments, block, &message.payload);
-                match assembled {
-                    Assembled::Complete(body) => Some(body),
-                    Assembled::Continue => {
-                        return Served::Now(Reply::code(Code::CONTINUE).with(option::BLOCK1, block.encode()));
-                    }
-                    Assembled::Incomplete => return Code::INCOMPLETE.into(),
-                    Assembled::TooLarge => {
-                        let size = u32::try_from(MAX_BODY).unwrap_or(u32::MAX);
-                        return Served::Now(Reply::code(Code::TOO_LARGE).with(option::SIZE1, size));
-                    }
-                }
-            }
         };
-        let payload = whole.as_deref().unwrap_or(&message.payload);
-        let mut served = match message.code {
-            Code::GET => Served::Now(self.get(now, message, path)),
-            Code::PUT if message.has(option::URI_QUERY) && payload.is_empty() => self.write_attributes(message, path),
-            Code::PUT => self.write(now, message, block1, path, payload, true),
-            Code::POST => self.post(now, message, block1, path, payload),
-            _ => Code::METHOD_NOT_ALLOWED.into(),
-        };
-        if let (Served::Now(reply), Some(block)) = (&mut served, block1) {
-            reply.options.push((option::BLOCK1, block.encode()));
+        let follow_up = block2.is_some_and(|block| block.number > 0);
+        let kept = self.body.take_if(|body| {
+            follow_up && body.until > now && body.path == path && accept.is_none_or(|format| format == body.format)
+        });
+        if let Some(body) = kept {
+            return self.content(path, body.format, body.bytes, block2);
         }
-        served
+        if message.uint(option::OBSERVE) == Some(1) {
+            self.cancel_observation(origin.token, CancelledBy::Request);
+        }
+        if accept == Some(ContentFormat::Link) {
+            let links = self.discover(path).map_err(reply)?;
+            let message = self.content(path, ContentFormat::Link, links, block2)?;
+            self.event(ClientEvent::Discovered { path });
+            return Ok(message);
+        }
+        let (format, payload) = self
+            .encode(path, accept)
+            .map_err(|code| if code == Code::UNAVAILABLE { unavailable(RETRY_AFTER_S) } else { reply(code) })?;
+        let mut reply = self.content(path, format, payload, block2)?;
+        if message.uint(option::OBSERVE) == Some(0) && !follow_up {
+            self.begin_observation(now, path, origin.token, format, &mut reply);
+        }
+        self.event(ClientEvent::Read { path });
+        Ok(reply)
     }
 
-    /// Read, Observe or Discover.
-    fn get(&mut self, now: Duration, message: &Message, path: Path) -> Reply {
-        let accept = match (message.uint(option::ACCEPT), message.has(option::ACCEPT)) {
-            (None, true) => return Reply::code(Code::NOT_ACCEPTABLE),
-            (accept, _) => accept,
-        };
-        let block = block::of(message, option::BLOCK2).ok().flatten();
-        if let Some(block) = block.filter(|block| block.number > 0)
-            && let Some(body) = self.body.as_ref().filter(|body| {
-                body.path == path && accept.is_none_or(|accept| u32::from(body.format.number()) == accept) && body.until > now
-            })
-        {
-            let (format, bytes) = (body.format, body.bytes.clone());
-            return self.content(now, path, format, bytes, Some(block));
-        }
-        if accept == Some(u32::from(ContentFormat::Link.number())) {
-            return match self.discover(path) {
-                Ok(links) => {
-                    self.event(ClientEvent::Discovered { path });
-                    self.content(now, path, ContentFormat::Link, links, block)
-                }
-                Err(code) => Reply::code(code),
-            };
-        }
-        let (format, bytes) = match self.read(now, path, accept) {
-            Ok(read) => read,
-            Err(code) => return Reply::code(code),
-        };
-        let mut reply = self.content(now, path, format, bytes, block);
-        let first = block.is_none_or(|block| block.number == 0);
-        match message.uint(option::OBSERVE).filter(|_| first && reply.code == Code::CONTENT) {
-            Some(0) => {
-                if let Some(sequence) = self.observe(now, message.token, path, format) {
-                    reply.options.push((option::OBSERVE, sequence));
-                }
-            }
-            Some(1) => {
-                self.cancel_observation(message.token, super::CancelledBy::Request);
-            }
-            _ => self.event(ClientEvent::Read { path }),
-        }
-        reply
-    }
-
-    /// Values at or below `path` in the wanted format. Live values carry no time.
-    pub(super) fn read(&self, now: Duration, path: Path, accept: Option<u32>) -> Result<(ContentFormat, Vec<u8>), Code> {
-        let target = self.target(path)?;
-        if target.is_some_and(|resource| !resource.readable) {
-            return Err(Code::METHOD_NOT_ALLOWED);
-        }
-        let object = self.registry.object(path.object).ok_or(Code::NOT_FOUND)?;
-        let mut stale = false;
-        let mut records = Vec::new();
-        for entry in self.tree.under(path) {
-            let readable = entry.path.resource.and_then(|id| object.resource(id)).is_some_and(|resource| resource.readable);
-            match entry.current(now, self.config.stale_after) {
-                Current::Fresh(value) if readable => records.push(Record { path: entry.path, value, at_unix_ms: None }),
-                Current::Stale => stale = true,
-                _ => {}
-            }
-        }
-        if path.is_resource() && records.is_empty() {
-            return Err(if stale { Code::UNAVAILABLE } else { Code::NOT_FOUND });
-        }
-        let format = match accept {
-            Some(number) => ContentFormat::from_number(number).ok_or(Code::NOT_ACCEPTABLE)?,
-            None => match records.as_slice() {
-                [record] if record.path == path && record.value.value_type() == ValueType::Opaque => ContentFormat::Opaque,
-                [record] if record.path == path => ContentFormat::Text,
-                _ => ContentFormat::SenmlCbor,
-            },
-        };
-        let bytes = encode(format, path, &records).ok_or(Code::NOT_ACCEPTABLE)?;
-        Ok((format, bytes))
-    }
-
-    /// The node has what the path names: the resource's definition if it names one.
-    pub(super) fn target(&self, path: Path) -> Result<Option<&ResourceDefinition>, Code> {
-        let object = self.registry.object(path.object).filter(|_| self.tree.has_object(path.object)).ok_or(Code::NOT_FOUND)?;
-        if path.instance.is_some_and(|instance| !self.tree.has_instance(path.object, instance)) {
-            return Err(Code::NOT_FOUND);
-        }
-        match path.resource {
-            None => Ok(None),
-            Some(id) => object.resource(id).map(Some).ok_or(Code::NOT_FOUND),
-        }
-    }
-
-    /// 2.05 with the payload, or the wanted block of it (C6).
-    pub(super) fn content(
+    fn content(
         &mut self,
-        now: Duration,
         path: Path,
         format: ContentFormat,
-        bytes: Vec<u8>,
-        wanted: Option<Block>,
-    ) -> Reply {
-        let largest = Block::exponent_for(self.config.max_block);
-        let block = wanted.unwrap_or(Block { number: 0, more: false, size_exponent: largest });
-        let reply = Reply::code(Code::CONTENT).with(option::CONTENT_FORMAT, u32::from(format.number()));
-        if block.number == 0 && bytes.len() <= block.size().min(16 << largest) {
-            return Reply { payload: bytes, ..reply };
-        }
-        if block.number > 0 && block.size_exponent > largest {
-            return Reply::code(Code::BAD_REQUEST);
-        }
-        let block = Block { size_exponent: block.size_exponent.min(largest), ..block };
-        let Some((block, part)) = block.cut(&bytes) else { return Reply::code(Code::BAD_REQUEST) };
-        let reply = Reply { payload: part.to_vec(), ..reply.with(option::BLOCK2, block.encode()) };
-        self.body = block.more.then(|| Body { path, format, bytes, until: now.saturating_add(EXCHANGE_LIFETIME) });
-        reply
+        payload: Vec<u8>,
+        block2: Option<Block>,
+    ) -> Result<Message, Message> {
+        let mut message = reply(Code::CONTENT);
+        message.add_uint(option::CONTENT_FORMAT, u32::from(format.number()));
+        self.put_body(&mut message, path, format, payload, block2).map_err(reply)?;
+        Ok(message)
     }
 
-    /// Remembers a request until the caller answers it; 5.03 if too many wait.
-    pub(super) fn wait_for_answer(
+    /// Puts a payload into a response: whole, or the wanted block of it (C6). The rest is kept for the blocks that follow.
+    pub(super) fn put_body(
+        &mut self,
+        message: &mut Message,
+        path: Path,
+        format: ContentFormat,
+        payload: Vec<u8>,
+        wanted: Option<Block>,
+    ) -> Result<(), Code> {
+        let own = Block::exponent_for(self.config.max_block);
+        let mut block = wanted.unwrap_or(Block { number: 0, more: false, size_exponent: own });
+        if block.size_exponent > own {
+            block.number = u32::try_from(block.offset() / (16 << own)).unwrap_or(u32::MAX);
+            block.size_exponent = own;
+        }
+        if wanted.is_none() && payload.len() <= block.size() {
+            message.payload = payload;
+            return Ok(());
+        }
+        let (block, bytes) = block.cut(&payload).ok_or(Code::BAD_REQUEST)?;
+        message.payload = bytes.to_vec();
+        message.add(option::ETAG, &entity_tag(&payload));
+        message.add_uint(option::BLOCK2, block.encode());
+        if block.more {
+            let until = self.now.unwrap_or_default().saturating_add(BODY_LIFETIME);
+            self.body = Some(Body { path, format, bytes: payload, until });
+        }
+        Ok(())
+    }
+
+    /// Execute (D7).
+    fn execute(
         &mut self,
         now: Duration,
-        message: &Message,
-        block1: Option<Block>,
-    ) -> Result<ExchangeId, Code> {
+        origin: Origin,
+        path: Path,
+        format: Option<u32>,
+        body: &[u8],
+    ) -> Result<Option<Code>, Code> {
+        let instance = path.instance.ok_or(Code::NOT_FOUND)?;
+        if !self.tree.has_instance(path.object, instance) {
+            return Err(Code::NOT_FOUND);
+        }
+        if format.is_some_and(|number| number != u32::from(ContentFormat::Text.number())) {
+            return Err(Code::UNSUPPORTED_FORMAT);
+        }
+        let arguments = core::str::from_utf8(body).ok().filter(|text| are_arguments(text)).ok_or(Code::BAD_REQUEST)?;
+        if path.object == SERVER {
+            match path.resource {
+                Some(resource::UPDATE_TRIGGER) => self.registration.trigger(),
+                Some(resource::DISABLE) => self.registration.disable(),
+                _ => return Err(Code::METHOD_NOT_ALLOWED),
+            }
+            return Ok(Some(Code::CHANGED));
+        }
+        let arguments = String::from(arguments);
+        let exchange = self.open_exchange(now, origin)?;
+        self.output(Output::Execute { exchange, path, arguments });
+        Ok(None)
+    }
+
+    fn is_executable(&self, path: Path) -> bool {
+        path.resource_instance.is_none()
+            && path
+                .resource
+                .and_then(|resource| self.registry.object(path.object)?.resource(resource))
+                .is_some_and(|resource| resource.executable())
+    }
+
+    /// D9: instances come and go with the node, not by a server's wish.
+    fn refuse_delete(&self, path: Path) -> Code {
+        match path.instance {
+            Some(instance) if !self.tree.has_instance(path.object, instance) => Code::NOT_FOUND,
+            None if !self.tree.has_object(path.object) => Code::NOT_FOUND,
+            _ => Code::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    /// Write-Attributes (D12).
+    fn write_attributes(&mut self, path: Path, queries: &[&str]) -> Result<(), Code> {
+        self.check_exists(path)?;
+        self.attributes.write(path, queries).map_err(|_| Code::BAD_REQUEST)?;
+        self.save_due = true;
+        self.event(ClientEvent::WriteAttributes { path });
+        Ok(())
+    }
+
+    /// The values at or below a path in the wanted format (D2, D3), or in our own choice: text or bytes for one value, SenML CBOR for
+    /// more.
+    pub(super) fn encode(&self, path: Path, accept: Option<ContentFormat>) -> Result<(ContentFormat, Vec<u8>), Code> {
+        let records = self.records(path)?;
+        let format = accept.unwrap_or(match records.as_slice() {
+            [record] if record.path == path && matches!(record.value, crate::object::value::Value::Opaque(_)) => {
+                ContentFormat::Opaque
+            }
+            [record] if record.path == path => ContentFormat::Text,
+            _ => ContentFormat::SenmlCbor,
+        });
+        let payload = format::encode(format, path, &records).ok_or(Code::NOT_ACCEPTABLE)?;
+        Ok((format, payload))
+    }
+
+    /// What a Read of this path gives: without the stale, the absent and the unreadable, unless that is all that was asked for.
+    fn records(&self, path: Path) -> Result<Vec<Record<'_>>, Code> {
+        self.check_exists(path)?;
+        let now = self.now.unwrap_or_default();
+        let entries = self.tree.under(path);
+        if let Some(resource) = path.resource {
+            let definition = self.registry.object(path.object).and_then(|object| object.resource(resource));
+            if !definition.is_some_and(|definition| definition.readable) {
+                return Err(Code::METHOD_NOT_ALLOWED);
+            }
+            let current = || entries.iter().map(|entry| entry.current(now, self.config.stale_after));
+            if !current().any(|current| matches!(current, Current::Fresh(_))) {
+                let stale = current().any(|current| current == Current::Stale);
+                return Err(if stale { Code::UNAVAILABLE } else { Code::NOT_FOUND });
+            }
+        }
+        let record = |entry: &'_ Entry| self.readable_now(entry, now).then_some(entry.path);
+        Ok(entries
+            .iter()
+            .filter(|entry| record(entry).is_some())
+            .filter_map(|entry| Some(Record { path: entry.path, value: entry.value.as_ref()?, at_unix_ms: None }))
+            .collect())
+    }
+
+    /// The path names an object, instance or resource this client has. A resource instance is looked for by the operation.
+    pub(super) fn check_exists(&self, path: Path) -> Result<(), Code> {
+        let object = self.registry.object(path.object).ok_or(Code::NOT_FOUND)?;
+        let exists = match (path.instance, path.resource) {
+            (None, _) => self.tree.has_object(path.object),
+            (Some(instance), None) => self.tree.has_instance(path.object, instance),
+            (Some(instance), Some(resource)) => {
+                self.tree.has_instance(path.object, instance) && object.resource(resource).is_some()
+            }
+        };
+        if exists { Ok(()) } else { Err(Code::NOT_FOUND) }
+    }
+
+    /// The entry has a fresh value a server may read.
+    pub(super) fn readable_now(&self, entry: &Entry, now: Duration) -> bool {
+        let definition = entry.path.resource.and_then(|id| self.registry.object(entry.path.object)?.resource(id));
+        definition.is_some_and(|definition| definition.readable)
+            && matches!(entry.current(now, self.config.stale_after), Current::Fresh(_))
+    }
+
+    /// The path has a fresh value.
+    pub(super) fn is_fresh(&self, path: Path) -> bool {
+        let now = self.now.unwrap_or_default();
+        self.tree
+            .get(path)
+            .is_some_and(|entry| matches!(entry.current(now, self.config.stale_after), Current::Fresh(_)))
+    }
+
+    /// Room for a request that the caller answers, or 5.03.
+    pub(super) fn open_exchange(&mut self, now: Duration, origin: Origin) -> Result<ExchangeId, Code> {
         if self.exchanges.len() >= MAX_EXCHANGES {
             self.counters.requests_refused += 1;
             return Err(Code::UNAVAILABLE);
         }
-        self.next_exchange += 1;
         let id = ExchangeId(self.next_exchange);
+        self.next_exchange += 1;
         self.exchanges.push(Exchange {
             id,
-            kind: message.kind,
-            message_id: message.message_id,
-            token: message.token,
-            block1,
-            acknowledged: false,
-            acknowledge_at: now.saturating_add(ACK_DELAY),
-            until: now.saturating_add(ANSWER_WAIT),
+            origin,
+            acknowledged: !origin.confirmable,
+            ack_at: now.saturating_add(ACK_DELAY),
+            expires_at: now.saturating_add(ANSWER_LIMIT),
         });
         Ok(id)
     }
+
+    /// The empty acknowledgement of a request whose answer takes longer.
+    fn acknowledge_exchange(&mut self, message_id: u16) {
+        let found = self.exchanges.iter_mut().find(|e| e.origin.message_id == message_id && !e.acknowledged);
+        if let Some(exchange) = found {
+            exchange.acknowledged = true;
+            self.dedup.answered(message_id, &Message::empty(Kind::Acknowledgement, message_id).encode());
+            self.send_empty(Kind::Acknowledgement, message_id);
+        }
+    }
+
+    fn finish(&mut self, exchange: Exchange, mut reply: Message) {
+        if !exchange.origin.confirmable || !exchange.acknowledged {
+            self.respond(exchange.origin, reply);
+            return;
+        }
+        reply.kind = Kind::Confirmable;
+        reply.message_id = self.message_id();
+        reply.token = exchange.origin.token;
+        exchange.origin.add_block1(&mut reply);
+        // Bounded: exchanges are, and each queues one response.
+        if self.separate.len() < MAX_EXCHANGES {
+            self.separate.push_back(reply);
+        } else {
+            self.counters.unsent += 1;
+        }
+    }
+
+    fn respond(&mut self, origin: Origin, mut reply: Message) {
+        reply.token = origin.token;
+        if origin.confirmable {
+            reply.kind = Kind::Acknowledgement;
+            reply.message_id = origin.message_id;
+        } else {
+            reply.kind = Kind::NonConfirmable;
+            reply.message_id = self.message_id();
+        }
+        origin.add_block1(&mut reply);
+        let bytes = reply.encode();
+        self.dedup.answered(origin.message_id, &bytes);
+        self.send(bytes);
+    }
+
+    fn send_empty(&mut self, kind: Kind, message_id: u16) {
+        let bytes = Message::empty(kind, message_id).encode();
+        self.send(bytes);
+    }
 }
 
-/// C4, C10: a critical option that is not known is refused, in silence if the message is non-confirmable (RFC 7252 §5.4.1).
-fn refuse_options(message: &Message) -> Option<Served> {
-    use option::{ACCEPT, BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, URI_HOST, URI_PATH, URI_PORT, URI_QUERY};
-    const KNOWN: [u16; 7] = [URI_HOST, URI_PORT, URI_PATH, URI_QUERY, ACCEPT, BLOCK2, BLOCK1];
-    if message.has(PROXY_URI) || message.has(PROXY_SCHEME) {
-        return Some(Code::PROXYING_NOT_SUPPORTED.into());
+impl Origin {
+    fn of(message: &Message) -> Origin {
+        Origin {
+            message_id: message.message_id,
+            token: message.token,
+            confirmable: message.kind == Kind::Confirmable,
+            block1: None,
+        }
     }
-    let unknown = message.options.iter().any(|(number, _)| number % 2 == 1 && !KNOWN.contains(number));
-    match (unknown, message.kind) {
-        (false, _) => None,
-        (true, Kind::NonConfirmable) => Some(Served::Never),
-        (true, _) => Some(Code::BAD_OPTION.into()),
+
+    fn add_block1(&self, reply: &mut Message) {
+        if let Some(block) = self.block1.filter(|_| !reply.has(option::BLOCK1)) {
+            reply.add_uint(option::BLOCK1, block.encode());
+        }
+    }
+}
+
+fn reply(code: Code) -> Message {
+    Message::new(Kind::Acknowledgement, code, 0, Token::default())
+}
+
+fn unavailable(max_age_s: u32) -> Message {
+    let mut message = reply(Code::UNAVAILABLE);
+    message.add_uint(option::MAX_AGE, max_age_s);
+    message
+}
+
+/// C4, C10: critical options (odd numbers) that this client does not know, repeats of those that may not be repeated, and values of a
+/// wrong length are 4.02; forward proxying is 5.05 (RFC 7252 §5.4, §5.10.2).
+fn check_options(message: &Message) -> Result<(), Code> {
+    for (number, value) in &message.options {
+        let longest = match *number {
+            option::PROXY_URI | option::PROXY_SCHEME => return Err(Code::PROXYING_NOT_SUPPORTED),
+            option::URI_HOST | option::URI_PATH | option::URI_QUERY => continue,
+            option::URI_PORT | option::ACCEPT => 2,
+            option::BLOCK1 | option::BLOCK2 => 3,
+            // Elective, but read as something else than it says if it were ignored.
+            option::CONTENT_FORMAT => 2,
+            other if other % 2 == 1 => return Err(Code::BAD_OPTION),
+            _ => continue,
+        };
+        if value.len() > longest || message.values(*number).count() > 1 {
+            return Err(Code::BAD_OPTION);
+        }
+    }
+    Ok(())
+}
+
+/// D7: `arg *("," arg)` with `arg = DIGIT ["=" "'" *CHAR "'"]` (LwM2M Core 1.1.1 §6.3.5).
+fn are_arguments(text: &str) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [b'0'..=b'9', tail @ ..] => tail,
+            _ => return false,
+        };
+        if let [b'=', b'\'', tail @ ..] = rest {
+            let Some(end) = tail.iter().position(|byte| *byte == b'\'') else { return false };
+            let (value, after) = tail.split_at(end);
+            if !value.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x26 | 0x28..=0x5b | 0x5d..=0x7e)) {
+                return false;
+            }
+            rest = after.get(1..).unwrap_or_default();
+        }
+        rest = match rest {
+            [] => return true,
+            [b',', tail @ ..] => tail,
+            _ => return false,
+        };
+    }
+}
+
+/// Four bytes that differ when the representation does (FNV-1a, 32 bit), so that blocks of two representations do not mix.
+fn entity_tag(body: &[u8]) -> [u8; 4] {
+    body.iter().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D7
+    #[test]
+    fn d7_argument_grammar() {
+        for good in ["", "0", "0,1='x',2", "5='a-b'", "1=''", "0='x=y'"] {
+            assert!(are_arguments(good), "{good:?}");
+        }
+        for bad in ["x", "10", "0=", "0='", "0='a", "0,", ",0", "0='a\"'", "0='a b'", "0=1", "0='x'1", "0='\u{e9}'"] {
+            assert!(!are_arguments(bad), "{bad:?}");
+        }
     }
 }

@@ -217,15 +217,10 @@ impl Client {
 
     /// When [`Client::tick`] has something to do next.
     pub fn deadline(&self) -> Option<Duration> {
-        [
-            self.reliable.deadline(),
-            self.exchange_deadline(),
-            self.registration_deadline(),
-            self.notification_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [self.reliable.deadline(), self.exchange_deadline(), self.registration_deadline(), self.notification_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do; call until `None`.

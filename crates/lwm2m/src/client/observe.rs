@@ -1,39 +1,100 @@
-//! Observe and Notify (LwM2M Core 1.1.1 §6.4, §5.1.2; RFC 7641): which observation is due when, and what it sends.
+//! Observations and notifications (LwM2M Core 1.1.1 §6.4, RFC 7641).
+//!
+//! Two choices of this client. A notification that is never acknowledged does not end the observation (RFC 7641 §4.5 would have
+//! it so): the next sign of life sends an Update, and its answer tells whether the server still knows us. And where no fresh value
+//! is left, pmax sends nothing: an error notification would end the observation of every node that pauses.
 
 use core::time::Duration;
 
 use super::state::{CancelledBy, ClientEvent, ObservationRecord};
-use super::{Client, Purpose};
-use crate::coap::message::{Kind, Message, option};
+use super::{Attributes, Client, Purpose};
+use crate::coap::message::{Code, Kind, Message, option};
 use crate::coap::token::Token;
 use crate::format::ContentFormat;
 use crate::object::path::Path;
+use crate::object::tree::Current;
 
 /// Observations of one client at most.
-const MAX_OBSERVATIONS: usize = 32;
-/// At least one notification in this time is confirmable, so that a server that is gone is noticed (RFC 7641 §4.5).
-const CONFIRM_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Sequence numbers reserved ahead in the snapshot.
-const SEQUENCES_RESERVED: u32 = 256;
-/// Observe sequence numbers have 24 bits (RFC 7641 §3.4).
-const SEQUENCE_MASK: u32 = 0x00ff_ffff;
+pub(super) const MAX_OBSERVATIONS: usize = 32;
+/// A notification is confirmable at least this often (RFC 7641 §4.5).
+const CONFIRM_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// And the first one after the server was not heard for this long.
+const CONFIRM_AFTER_SILENCE: Duration = Duration::from_secs(3600);
 
-/// An observation of the server.
+/// One observation of the server.
 #[derive(Debug)]
 pub(super) struct Observation {
-    token: Token,
     path: Path,
+    token: Token,
+    /// Fixed when the observation began (I1).
     format: ContentFormat,
-    /// Something changed that the server does not know and wants to.
+    /// A change waits to be told.
     pending: bool,
-    /// The number last notified, for gt, lt and st.
-    notified: Option<f64>,
-    notified_at: Duration,
-    confirmed_at: Option<Duration>,
-    message_id: u16,
+    /// When the last notification (or the first response) was sent; `None` after a restart.
+    last_sent: Option<Duration>,
+    /// The number told last, for gt, lt and st.
+    last_number: Option<f64>,
+    /// When the server last acknowledged a notification; `None` before the first and after a restart.
+    last_confirmed: Option<Duration>,
+    /// The latest message ids, to know which notification a reset is about.
+    message_ids: [Option<u16>; 4],
 }
 
-/// Observe sequence numbers: they grow across restarts (S-34).
+impl Observation {
+    /// After a restart the newest state is told once, whatever the server heard before.
+    pub(super) fn restore(records: &[ObservationRecord]) -> Vec<Observation> {
+        let usable = records.iter().filter_map(|record| {
+            Some(Observation {
+                path: record.path,
+                token: Token::new(&record.token)?,
+                format: ContentFormat::from_number(u32::from(record.format))?,
+                pending: true,
+                last_sent: None,
+                last_number: None,
+                last_confirmed: None,
+                message_ids: [None; 4],
+            })
+        });
+        usable.take(MAX_OBSERVATIONS).collect()
+    }
+
+    pub(super) fn record(&self) -> ObservationRecord {
+        ObservationRecord { token: self.token.as_bytes().to_vec(), path: self.path, format: self.format.number() }
+    }
+
+    /// Time to tell the pending change, or to repeat without one (I3).
+    fn due(&self, attributes: &Attributes) -> Option<Duration> {
+        let after = |seconds: u32| self.last_sent.map(|at| at.saturating_add(Duration::from_secs(u64::from(seconds))));
+        let pmin = attributes.pmin.unwrap_or(0);
+        let change = self.pending.then(|| after(pmin).unwrap_or_default());
+        // pmax of 0 or below pmin is ignored; equal to pmin it is honoured.
+        let repeat = attributes.pmax.filter(|pmax| *pmax > 0 && *pmax >= pmin).and_then(after);
+        match (change, repeat) {
+            (Some(change), Some(repeat)) => Some(change.min(repeat)),
+            (change, repeat) => change.or(repeat),
+        }
+    }
+
+    fn sent(&mut self, now: Duration, message_id: u16, number: Option<f64>) {
+        self.pending = false;
+        self.last_sent = Some(now);
+        self.last_number = number;
+        self.message_ids.rotate_right(1);
+        if let Some(newest) = self.message_ids.first_mut() {
+            *newest = Some(message_id);
+        }
+    }
+}
+
+/// I4: does the step from `before` to `now` cross gt or lt, or is it at least st?
+fn condition_met(attributes: &Attributes, before: f64, now: f64) -> bool {
+    let crosses = |limit: f64| (before <= limit && now > limit) || (before >= limit && now < limit);
+    attributes.gt.is_some_and(crosses)
+        || attributes.lt.is_some_and(crosses)
+        || attributes.st.is_some_and(|step| (now - before).abs() >= step)
+}
+
+/// Sequence numbers of notifications, reserved ahead so that they also grow over a restart (RFC 7641 §3.4).
 #[derive(Debug)]
 pub(super) struct Sequence {
     next: u32,
@@ -41,269 +102,261 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn new(reserved: u32) -> Sequence {
-        Sequence { next: reserved, reserved }
+    /// Numbers reserved with one save.
+    const BLOCK: u32 = 1024;
+    /// The next block is reserved when so many are left, so that the save is done long before it matters.
+    const LOW: u32 = 256;
+
+    pub(super) fn new(start: u32) -> Sequence {
+        Sequence { next: start, reserved: start }
     }
 
-    /// No number so far reaches this one.
+    /// No number so far was this or later.
     pub(super) fn reserved(&self) -> u32 {
         self.reserved
     }
 
-    /// The next number, and whether more were reserved.
+    /// The next number, 24 bit, and whether the reservation has grown.
     fn take(&mut self) -> (u32, bool) {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        let low = self.reserved.wrapping_sub(self.next) > SEQUENCES_RESERVED
-            || self.reserved.wrapping_sub(self.next) < SEQUENCES_RESERVED / 4;
-        if low {
-            self.reserved = self.next.wrapping_add(SEQUENCES_RESERVED);
+        let grow = self.reserved.wrapping_sub(self.next) < Sequence::LOW || self.reserved == number;
+        if grow {
+            self.reserved = self.next.wrapping_add(Sequence::BLOCK);
         }
-        (number & SEQUENCE_MASK, low)
-    }
-}
-
-impl Observation {
-    pub(super) fn restore(records: &[ObservationRecord]) -> Vec<Observation> {
-        let restore = |record: &ObservationRecord| {
-            Some(Observation {
-                token: Token::new(&record.token)?,
-                path: record.path,
-                format: ContentFormat::from_number(u32::from(record.format))?,
-                pending: false,
-                notified: None,
-                notified_at: Duration::ZERO,
-                confirmed_at: None,
-                message_id: 0,
-            })
-        };
-        records.iter().filter_map(restore).take(MAX_OBSERVATIONS).collect()
-    }
-
-    pub(super) fn record(&self) -> ObservationRecord {
-        ObservationRecord { token: self.token.as_bytes().to_vec(), path: self.path, format: self.format.number() }
+        (number & 0xff_ffff, grow)
     }
 }
 
 impl Client {
-    /// Adds an observation, or replaces the one with this token (I1); gives the sequence number of the first response, or
-    /// nothing if there are too many.
-    pub(super) fn observe(&mut self, now: Duration, token: Token, path: Path, format: ContentFormat) -> Option<u32> {
-        let index = self.observations.iter().position(|observation| observation.token == token);
-        if index.is_none() && self.observations.len() >= MAX_OBSERVATIONS {
+    /// Starts or replaces the observation of a token (I1) and marks the response; without room the request stays a Read.
+    pub(super) fn begin_observation(
+        &mut self,
+        now: Duration,
+        path: Path,
+        token: Token,
+        format: ContentFormat,
+        reply: &mut Message,
+    ) {
+        self.observations.retain(|observation| observation.token != token);
+        if self.observations.len() >= MAX_OBSERVATIONS {
             self.counters.observations_refused += 1;
-            return None;
-        }
-        if let Some(index) = index {
-            self.observations.remove(index);
+            return;
         }
         self.observations.push(Observation {
-            token,
             path,
+            token,
             format,
             pending: false,
-            notified: self.number_at(path),
-            notified_at: now,
-            confirmed_at: None,
-            message_id: 0,
+            last_sent: Some(now),
+            last_number: self.number_at(path),
+            last_confirmed: None,
+            message_ids: [None; 4],
         });
+        let sequence = self.next_sequence();
+        reply.add_uint(option::OBSERVE, sequence);
         self.save_due = true;
         self.event(ClientEvent::Observed { path });
-        Some(self.sequence_number())
     }
 
-    /// A value at `path` was stored. `changed`: it is another one; `was_readable`: the one before was not stale.
-    pub(super) fn mark_observations(&mut self, path: Path, changed: bool, was_readable: bool) {
-        if !changed && was_readable {
-            return;
+    /// Ends the observation of a token, if there is one (I10).
+    pub(super) fn cancel_observation(&mut self, token: Token, by: CancelledBy) {
+        let Some(index) = self.observations.iter().position(|observation| observation.token == token) else { return };
+        let path = self.observations.remove(index).path;
+        if self.reliable.purpose() == Some(&Purpose::Notify(token)) {
+            self.reliable.cancel();
         }
-        let number = self.number_at(path);
-        for index in 0..self.observations.len() {
-            let Some(observation) = self.observations.get(index).filter(|observation| observation.path.contains(&path)) else {
-                continue;
-            };
-            let attributes = self.attributes.effective(observation.path);
-            let wanted = match (attributes.conditional() && observation.path.is_resource(), observation.notified, number) {
-                // I4: gt, lt and st combine by OR.
-                (true, Some(before), Some(now)) => {
-                    let crossed = |limit: f64| (before > limit) != (now > limit);
-                    let under = |limit: f64| (before < limit) != (now < limit);
-                    attributes.gt.is_some_and(crossed)
-                        || attributes.lt.is_some_and(under)
-                        || attributes.st.is_some_and(|step| (now - before).abs() >= step)
-                }
-                _ => true,
-            };
-            if let Some(observation) = self.observations.get_mut(index) {
-                observation.pending |= wanted;
-            }
+        self.save_due = true;
+        self.event(ClientEvent::ObservationCancelled { path, by });
+    }
+
+    pub(super) fn cancel_all_observations(&mut self, by: CancelledBy) {
+        while let Some(token) = self.observations.first().map(|observation| observation.token) {
+            self.cancel_observation(token, by);
         }
     }
 
-    /// Sends the notifications that are due. None goes out while the server may have forgotten us.
-    pub(super) fn pump_notifications(&mut self, now: Duration) {
-        if !self.registration.is_settled() {
-            return;
-        }
-        let mut index = 0;
-        while let Some(observation) = self.observations.get(index) {
-            let due = self.due_at(observation).is_some_and(|due| due <= now);
-            let confirmable = confirms(observation, now);
-            if !due || (confirmable && !self.reliable.is_idle()) {
-                index += 1;
-                continue;
-            }
-            let (token, kind) = (observation.token, if confirmable { Kind::Confirmable } else { Kind::NonConfirmable });
-            match self.notification(now, index, kind) {
-                Some(message) => {
-                    self.counters.notifications += 1;
-                    let path = self.observations.get(index).map(|observation| observation.path);
-                    if confirmable {
-                        self.send_confirmable(now, &message, Purpose::Notify(token));
-                    } else {
-                        self.send(message.encode());
-                    }
-                    if let Some(path) = path {
-                        self.event(ClientEvent::Notified { path, confirmable });
-                    }
-                    index += 1;
-                }
-                // I11: the observation ended with an error, and the next one has its place now.
-                None => {}
-            }
-        }
-    }
-
-    /// The notification of an observation as of now. If the value cannot be read, the error goes out, without Observe, and the
-    /// observation ends.
-    fn notification(&mut self, now: Duration, index: usize, kind: Kind) -> Option<Message> {
-        let observation = self.observations.get(index)?;
-        let (token, path, format) = (observation.token, observation.path, observation.format);
-        let message_id = self.message_id();
-        let bytes = match self.read(now, path, Some(u32::from(format.number()))) {
-            Ok((_, bytes)) => bytes,
-            Err(code) => {
-                self.send(Message::new(Kind::NonConfirmable, code, message_id, token).encode());
-                self.cancel_observation(token, CancelledBy::Request);
-                return None;
-            }
-        };
-        let mut reply = self.content(now, path, format, bytes, None);
-        reply.options.push((option::OBSERVE, self.sequence_number()));
-        let number = self.number_at(path);
-        if let Some(observation) = self.observations.get_mut(index) {
-            observation.pending = false;
-            observation.notified = number.or(observation.notified);
-            observation.notified_at = now;
-            observation.message_id = message_id;
-            if kind == Kind::Confirmable {
-                observation.confirmed_at = Some(now);
-            }
-        }
-        Some(reply.into_message(kind, message_id, token))
-    }
-
-    /// Before a notification is repeated: newer content takes its place (RFC 7641 §4.5.2).
-    pub(super) fn refresh_notification(&mut self, now: Duration) {
-        let Some(Purpose::Notify(token)) = self.reliable.purpose() else { return };
-        let token = *token;
-        let Some(index) = self.observations.iter().position(|observation| observation.token == token && observation.pending)
-        else {
-            return;
-        };
-        match self.notification(now, index, Kind::Confirmable) {
-            Some(message) => self.reliable.replace(&message),
-            None => {
-                self.reliable.cancel();
-            }
-        }
-    }
-
-    /// When the next notification is due that can go out then.
-    pub(super) fn notification_deadline(&self) -> Option<Duration> {
-        if !self.session_up || !self.registration.is_settled() {
-            return None;
-        }
-        let free = self.reliable.is_idle();
-        self.observations
-            .iter()
-            .filter_map(|observation| {
-                let due = self.due_at(observation)?;
-                (free || !confirms(observation, due)).then_some(due)
-            })
-            .min()
-    }
-
-    /// A confirmable notification reached the server.
-    pub(super) fn notification_delivered(&mut self, token: Token) {
-        let now = self.now;
-        if let Some(observation) = self.observations.iter_mut().find(|observation| observation.token == token) {
-            observation.confirmed_at = now;
-        }
-    }
-
-    /// A notification was not acknowledged: the newest value stays owed, and the server may be gone.
-    pub(super) fn notification_lost(&mut self, token: Token) {
-        if let Some(observation) = self.observations.iter_mut().find(|observation| observation.token == token) {
-            observation.pending = true;
-            observation.confirmed_at = None;
-        }
-        self.registration.doubt();
-    }
-
-    /// I10: a reset to a non-confirmable notification ends its observation.
-    pub(super) fn notification_refused(&mut self, message_id: u16) {
-        let refused = self.observations.iter().find(|observation| {
-            observation.message_id == message_id && observation.notified_at > Duration::ZERO
-        });
+    /// A reset of a message that was not the confirmable one in flight: a non-confirmable notification the server does not want.
+    pub(super) fn reset_notification(&mut self, message_id: u16) {
+        let refused = self.observations.iter().find(|observation| observation.message_ids.contains(&Some(message_id)));
         if let Some(token) = refused.map(|observation| observation.token) {
             self.cancel_observation(token, CancelledBy::Reset);
         }
     }
 
-    /// Ends one observation; an unknown token is harmless.
-    pub(super) fn cancel_observation(&mut self, token: Token, by: CancelledBy) {
-        let Some(index) = self.observations.iter().position(|observation| observation.token == token) else { return };
-        let path = self.observations.remove(index).path;
-        self.save_due = true;
-        self.event(ClientEvent::ObservationCancelled { path, by });
-    }
-
-    /// I12: observations end with their registration.
-    pub(super) fn cancel_all_observations(&mut self, by: CancelledBy) {
-        if matches!(self.reliable.purpose(), Some(Purpose::Notify(_))) {
-            self.reliable.cancel();
-        }
-        for observation in core::mem::take(&mut self.observations) {
-            self.save_due = true;
-            self.event(ClientEvent::ObservationCancelled { path: observation.path, by });
+    /// The server acknowledged a notification.
+    pub(super) fn notification_delivered(&mut self, now: Duration, token: Token) {
+        if let Some(observation) = self.observations.iter_mut().find(|observation| observation.token == token) {
+            observation.last_confirmed = Some(now);
         }
     }
 
-    /// I2, I3: from the attributes in effect at the observed level, else the server's defaults. A pmax of 0 or below pmin counts
-    /// as none.
-    fn due_at(&self, observation: &Observation) -> Option<Duration> {
-        let attributes = self.attributes.effective(observation.path);
-        let pmin = u64::from(attributes.pmin.unwrap_or(self.settings.default_pmin_s));
-        let pmax = u64::from(attributes.pmax.unwrap_or(self.settings.default_pmax_s));
-        let after = |seconds| observation.notified_at.saturating_add(Duration::from_secs(seconds));
-        let changed = observation.pending.then(|| after(pmin));
-        let overdue = (pmax > 0 && pmax >= pmin).then(|| after(pmax));
-        changed.into_iter().chain(overdue).min()
+    /// A notification did not arrive: what is newest then is told when the server is there again.
+    pub(super) fn notification_lost(&mut self, token: Token) {
+        if let Some(observation) = self.observations.iter_mut().find(|observation| observation.token == token) {
+            observation.pending = true;
+            self.registration.doubt();
+        }
     }
 
-    fn number_at(&self, path: Path) -> Option<f64> {
-        self.tree.get(path).and_then(|entry| entry.value.as_ref()).and_then(crate::object::value::Value::as_f64)
+    /// A value was stored. `was_readable`: it was fresh before; a value that comes back is a change for whoever reads it.
+    pub(super) fn mark_observations(&mut self, path: Path, changed: bool, was_readable: bool) {
+        if !changed && was_readable {
+            return;
+        }
+        let number = self.number_at(path);
+        for observation in &mut self.observations {
+            if !observation.path.contains(&path) {
+                continue;
+            }
+            let attributes = self.attributes.effective(observation.path);
+            let conditional = attributes.conditional() && observation.path == path;
+            observation.pending |= match (observation.last_number, number) {
+                (Some(before), Some(now)) if conditional => condition_met(&attributes, before, now),
+                _ => true,
+            };
+        }
     }
 
-    fn sequence_number(&mut self) -> u32 {
-        let (number, reserved) = self.sequence.take();
-        self.save_due |= reserved;
+    /// Sends every notification that is due and may go out.
+    pub(super) fn pump_notifications(&mut self, now: Duration) {
+        for index in 0..self.observations.len() {
+            let Some(observation) = self.observations.get(index) else { return };
+            if self.notification_due(observation, now).is_some_and(|due| due <= now) {
+                self.notify(now, index);
+            }
+        }
+    }
+
+    pub(super) fn notification_deadline(&self) -> Option<Duration> {
+        let now = self.now?;
+        self.observations.iter().filter_map(|observation| self.notification_due(observation, now)).min()
+    }
+
+    /// When a notification is due, seen from `now`; `None` if there is none, or if something else has to happen first: a session, the
+    /// end of a registration operation, a fresh value, or the end of the confirmable message in flight.
+    fn notification_due(&self, observation: &Observation, now: Duration) -> Option<Duration> {
+        if !self.session_up || !self.registration.is_settled() {
+            return None;
+        }
+        let due = observation.due(&self.effective_attributes(observation.path))?;
+        if self.confirm(observation, now.max(due)) && !self.reliable.is_idle() {
+            return None;
+        }
+        let fresh = self.tree.under(observation.path).iter().any(|entry| self.readable_now(entry, now));
+        fresh.then_some(due)
+    }
+
+    /// Attributes of the path, then the server's defaults (`/1/0/2`, `/1/0/3`).
+    fn effective_attributes(&self, path: Path) -> Attributes {
+        let mut attributes = self.attributes.effective(path);
+        attributes.pmin = attributes.pmin.or(Some(self.settings.default_pmin_s));
+        attributes.pmax = attributes.pmax.or(Some(self.settings.default_pmax_s));
+        attributes
+    }
+
+    /// I9: must this notification be confirmable?
+    fn confirm(&self, observation: &Observation, now: Duration) -> bool {
+        let older = |at: Option<Duration>, age: Duration| at.is_none_or(|at| now.saturating_sub(at) >= age);
+        older(observation.last_confirmed, CONFIRM_EVERY) || older(self.last_heard, CONFIRM_AFTER_SILENCE)
+    }
+
+    fn notify(&mut self, now: Duration, index: usize) {
+        let Some(observation) = self.observations.get(index) else { return };
+        let (path, token) = (observation.path, observation.token);
+        let confirmable = self.confirm(observation, now);
+        let kind = if confirmable { Kind::Confirmable } else { Kind::NonConfirmable };
+        let Some(message) = self.notification(now, index, kind) else {
+            // I11: a value that can no longer be told in the agreed format ends the observation.
+            self.cancel_observation(token, CancelledBy::Request);
+            return;
+        };
+        if confirmable {
+            self.send_confirmable(now, &message, Purpose::Notify(token));
+        } else {
+            let bytes = message.encode();
+            self.send(bytes);
+        }
+        self.counters.notifications += 1;
+        self.event(ClientEvent::Notified { path, confirmable });
+    }
+
+    /// A repetition of a confirmable notification carries the newest state (RFC 7641 §4.5.2).
+    pub(super) fn refresh_notification(&mut self, now: Duration) {
+        let Some(Purpose::Notify(token)) = self.reliable.purpose().copied() else { return };
+        let Some(index) = self.observations.iter().position(|o| o.token == token && o.pending) else { return };
+        if let Some(message) = self.notification(now, index, Kind::Confirmable) {
+            self.reliable.replace(&message);
+        }
+    }
+
+    /// The current state as a notification, noted as sent.
+    fn notification(&mut self, now: Duration, index: usize, kind: Kind) -> Option<Message> {
+        let observation = self.observations.get(index)?;
+        let (path, token, format) = (observation.path, observation.token, observation.format);
+        let payload = self.encode(path, Some(format)).ok()?.1;
+        let mut message = Message::new(kind, Code::CONTENT, self.message_id(), token);
+        let sequence = self.next_sequence();
+        message.add_uint(option::OBSERVE, sequence);
+        message.add_uint(option::CONTENT_FORMAT, u32::from(format.number()));
+        self.put_body(&mut message, path, format, payload, None).ok()?;
+        let number = self.number_at(path);
+        self.observations.get_mut(index)?.sent(now, message.message_id, number);
+        Some(message)
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        let (number, grown) = self.sequence.take();
+        self.save_due |= grown;
         number
+    }
+
+    /// The fresh number at exactly this path.
+    fn number_at(&self, path: Path) -> Option<f64> {
+        match self.tree.get(path)?.current(self.now.unwrap_or_default(), self.config.stale_after) {
+            Current::Fresh(value) => value.as_f64(),
+            Current::Stale | Current::Absent => None,
+        }
     }
 }
 
-/// I9: whether a notification at `now` is confirmable.
-fn confirms(observation: &Observation, now: Duration) -> bool {
-    observation.confirmed_at.is_none_or(|at| now.saturating_sub(at) >= CONFIRM_AFTER)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I4
+    #[test]
+    fn i4_conditions_combine_by_or_and_limits_count_when_crossed() {
+        let gt = Attributes { gt: Some(25.0), ..Attributes::default() };
+        for (before, now, met) in
+            [(24.0, 25.0, false), (25.0, 26.0, true), (26.0, 27.0, false), (26.0, 25.0, false), (26.0, 24.0, true)]
+        {
+            assert_eq!(condition_met(&gt, before, now), met, "{before} to {now}");
+        }
+        let both = Attributes { lt: Some(0.0), st: Some(5.0), ..Attributes::default() };
+        assert!(condition_met(&both, 1.0, -1.0));
+        assert!(condition_met(&both, 10.0, 15.0));
+        assert!(!condition_met(&both, 10.0, 14.9));
+    }
+
+    /// S-34: numbers grow over a restart, also one that comes before the last save was done.
+    #[test]
+    fn s34_sequence_numbers_are_reserved_ahead() {
+        let mut sequence = Sequence::new(0);
+        let mut saved = sequence.reserved();
+        let mut highest = 0;
+        for _ in 0..5000 {
+            let before = saved;
+            let (number, grown) = sequence.take();
+            highest = number;
+            if grown {
+                assert!(number == 0 || before - number >= Sequence::LOW - 1, "the save comes early");
+                saved = sequence.reserved();
+            }
+            assert!(number < saved);
+        }
+        assert!(Sequence::new(saved).take().0 > highest);
+        assert_eq!(Sequence::new(0xff_ffff).take().0, 0xff_ffff);
+        assert_eq!(Sequence::new(0x100_0000).take().0, 0);
+    }
 }

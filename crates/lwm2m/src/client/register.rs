@@ -153,9 +153,7 @@ impl Client {
                 registration.want_register = true;
             }
         } else if registration.operation.is_none()
-            && (queue_mode
-                || registration.unverified
-                || now.saturating_sub(registration.refreshed_at) >= half_lifetime)
+            && (queue_mode || registration.unverified || now.saturating_sub(registration.refreshed_at) >= half_lifetime)
         {
             registration.want_update = true;
         }
@@ -273,7 +271,8 @@ impl Client {
 
     pub(super) fn registration_deadline(&self) -> Option<Duration> {
         let registration = &self.registration;
-        let expiry = registration.expires_at.filter(|_| registration.location.is_some() && registration.operation.is_none());
+        let expiry =
+            registration.expires_at.filter(|_| registration.location.is_some() && registration.operation.is_none());
         [registration.retry_at, expiry, registration.disabled_until].into_iter().flatten().min()
     }
 
@@ -288,7 +287,9 @@ impl Client {
             self.registration.disabled_until = None;
             self.registration.want_register = self.node_lives(now);
         }
-        if self.registration.location.is_some() && self.registration.operation.is_none() && due(self.registration.expires_at)
+        if self.registration.location.is_some()
+            && self.registration.operation.is_none()
+            && due(self.registration.expires_at)
         {
             self.lapse();
         }

@@ -122,7 +122,8 @@ impl Rig {
 
     fn request(&mut self, code: Code, path: &str, edit: impl FnOnce(&mut Message)) -> Message {
         self.next_id += 1;
-        let mut message = Message::new(Kind::Confirmable, code, self.next_id, Token::new(&self.next_id.to_be_bytes()).unwrap());
+        let mut message =
+            Message::new(Kind::Confirmable, code, self.next_id, Token::new(&self.next_id.to_be_bytes()).unwrap());
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             message.add(option::URI_PATH, segment.as_bytes());
         }
@@ -136,7 +137,10 @@ impl Rig {
         let before = self.sent.len();
         self.receive(&request);
         let answer = self.sent.get(before).cloned().unwrap_or_else(|| panic!("no answer to {path}"));
-        assert_eq!((answer.kind, answer.message_id, answer.token), (Kind::Acknowledgement, request.message_id, request.token));
+        assert_eq!(
+            (answer.kind, answer.message_id, answer.token),
+            (Kind::Acknowledgement, request.message_id, request.token)
+        );
         answer
     }
 
@@ -263,7 +267,8 @@ fn r13_a_silent_server_is_tried_again_with_growing_waits_while_the_node_lives() 
     }
     assert!((4..=8).contains(&starts.len()), "{} tries in an hour", starts.len());
     assert!(rig.sent.len() <= 5 * starts.len(), "C2: four repetitions at most");
-    let failed = |event: &&ClientEvent| matches!(event, ClientEvent::RegistrationFailed { reason: Failure::Timeout, .. });
+    let failed =
+        |event: &&ClientEvent| matches!(event, ClientEvent::RegistrationFailed { reason: Failure::Timeout, .. });
     assert!(rig.events.iter().filter(failed).count() >= 4);
 }
 
@@ -416,7 +421,10 @@ fn i1_i5_i9_a_change_notifies_once_first_confirmable_then_not() {
     assert!(rig.sent.is_empty(), "the same value is no change");
     rig.measure(21.5);
     let first = rig.sent.pop().unwrap();
-    assert_eq!((first.kind, first.code, first.token, first.payload.as_slice()), (Kind::Confirmable, Code::CONTENT, token, &b"21.5"[..]));
+    assert_eq!(
+        (first.kind, first.code, first.token, first.payload.as_slice()),
+        (Kind::Confirmable, Code::CONTENT, token, &b"21.5"[..])
+    );
     rig.receive(&Message::empty(Kind::Acknowledgement, first.message_id));
     rig.measure(22.0);
     let second = rig.sent.pop().unwrap();
@@ -435,7 +443,14 @@ fn i1_i5_i9_a_change_notifies_once_first_confirmable_then_not() {
 #[test]
 fn i3_pmin_merges_and_pmax_repeats() {
     let mut rig = Rig::registered();
-    assert_eq!(rig.ask(Code::PUT, "/3303/1/5700", |m| { m.add(option::URI_QUERY, b"pmin=10"); m.add(option::URI_QUERY, b"pmax=60"); }).code, Code::CHANGED);
+    assert_eq!(
+        rig.ask(Code::PUT, "/3303/1/5700", |m| {
+            m.add(option::URI_QUERY, b"pmin=10");
+            m.add(option::URI_QUERY, b"pmax=60");
+        })
+        .code,
+        Code::CHANGED
+    );
     rig.observe("/3303/1/5700");
     let start = rig.now;
     for (second, value) in [(1, 21.0), (2, 22.0), (3, 23.0)] {
@@ -454,7 +469,11 @@ fn i3_pmin_merges_and_pmax_repeats() {
     assert_eq!(rig.sent.len(), 1, "unchanged, but pmax is over");
     // D12: nonsense is refused and changes nothing.
     for query in ["pmin=x", "pmin=-1", "foo=1", "st=-1"] {
-        assert_eq!(rig.ask(Code::PUT, "/3303/1/5700", |m| m.add(option::URI_QUERY, query.as_bytes())).code, Code::BAD_REQUEST, "{query}");
+        assert_eq!(
+            rig.ask(Code::PUT, "/3303/1/5700", |m| m.add(option::URI_QUERY, query.as_bytes())).code,
+            Code::BAD_REQUEST,
+            "{query}"
+        );
     }
     let discover = rig.ask(Code::GET, "/3303/1/5700", |m| m.add_uint(option::ACCEPT, 40));
     assert_eq!(discover.payload, b"</3303/1/5700>;pmin=10;pmax=60");
@@ -464,7 +483,10 @@ fn i3_pmin_merges_and_pmax_repeats() {
 fn i4_thresholds_notify_on_crossing_and_step() {
     let mut rig = Rig::registered();
     for query in ["gt=30", "st=5"] {
-        assert_eq!(rig.ask(Code::PUT, "/3303/1/5700", |m| m.add(option::URI_QUERY, query.as_bytes())).code, Code::CHANGED);
+        assert_eq!(
+            rig.ask(Code::PUT, "/3303/1/5700", |m| m.add(option::URI_QUERY, query.as_bytes())).code,
+            Code::CHANGED
+        );
     }
     rig.observe("/3303/1/5700");
     let mut notified = Vec::new();

@@ -203,10 +203,8 @@ impl Message {
             MessageType::Reset => Kind::Reset,
         };
         let token = Token::new(packet.get_token()).ok_or(Malformed { reset })?;
-        let options = packet
-            .options()
-            .flat_map(|(number, values)| values.iter().map(|value| (*number, value.clone())))
-            .collect();
+        let options =
+            packet.options().flat_map(|(number, values)| values.iter().map(|value| (*number, value.clone()))).collect();
         Ok(Message { kind, code, message_id: packet.header.message_id, token, options, payload: packet.payload })
     }
 

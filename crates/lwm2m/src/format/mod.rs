@@ -143,7 +143,11 @@ fn value_type(definition: &ObjectDefinition, resource: u16) -> Result<ValueType,
 fn parse_objlnk(text: &str) -> Result<Value, DecodeError> {
     let (object, instance) = text.split_once(':').ok_or(DecodeError::Malformed)?;
     let id = |digits: &str| {
-        if digits.starts_with('+') { Err(DecodeError::Malformed) } else { digits.parse().map_err(|_| DecodeError::Malformed) }
+        if digits.starts_with('+') {
+            Err(DecodeError::Malformed)
+        } else {
+            digits.parse().map_err(|_| DecodeError::Malformed)
+        }
     };
     Ok(Value::Objlnk(id(object)?, id(instance)?))
 }
@@ -174,8 +178,7 @@ mod tests {
 
     /// One object with every type, single and multiple.
     pub(super) fn all_types() -> ObjectDefinition {
-        let types =
-            ["string", "integer", "unsigned", "float", "boolean", "opaque", "time", "objlnk", "corelnk"];
+        let types = ["string", "integer", "unsigned", "float", "boolean", "opaque", "time", "objlnk", "corelnk"];
         let mut text = String::from("id = 3442\nname = \"x\"\nversion = \"1.0\"\nmultiple = true\nresources = [\n");
         for (index, name) in types.iter().enumerate() {
             text += &format!("{{ id = {index}, name = \"s\", operations = \"RW\", type = \"{name}\" }},\n");
@@ -300,10 +303,7 @@ mod tests {
     fn formats_for_one_value_do_not_address_an_instance() {
         let definition = all_types();
         for format in [ContentFormat::Text, ContentFormat::Opaque, ContentFormat::Cbor, ContentFormat::Link] {
-            assert_eq!(
-                decode(format, Path::instance(3442, 0), &definition, b"1"),
-                Err(DecodeError::Unsupported)
-            );
+            assert_eq!(decode(format, Path::instance(3442, 0), &definition, b"1"), Err(DecodeError::Unsupported));
         }
     }
 
@@ -313,10 +313,7 @@ mod tests {
         let target = Path::instance(3442, 0);
         let json = br#"[{"bn":"/3442/0/","n":"77","v":1}]"#;
         assert_eq!(decode(ContentFormat::SenmlJson, target, &definition, json), Err(DecodeError::UnknownResource));
-        assert_eq!(
-            decode(ContentFormat::Tlv, target, &definition, &[0xc1, 77, 1]),
-            Err(DecodeError::UnknownResource)
-        );
+        assert_eq!(decode(ContentFormat::Tlv, target, &definition, &[0xc1, 77, 1]), Err(DecodeError::UnknownResource));
         let json = br#"[{"n":"/3442/1/1","v":1}]"#;
         assert_eq!(decode(ContentFormat::SenmlJson, target, &definition, json), Err(DecodeError::Malformed));
     }

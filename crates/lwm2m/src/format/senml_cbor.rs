@@ -190,15 +190,14 @@ mod tests {
     /// The record forms of RFC 8428 §6 (labels of table 4), for two resources of the device object.
     #[test]
     fn golden_bytes() {
-        let values = [
-            (Path::resource(3, 0, 0), Value::String("OMA".into())),
-            (Path::resource(3, 0, 9), Value::Integer(100)),
-        ];
+        let values =
+            [(Path::resource(3, 0, 0), Value::String("OMA".into())), (Path::resource(3, 0, 9), Value::Integer(100))];
         let mut bytes = vec![0x82, 0xa3, 0x21, 0x65];
         bytes.extend(b"/3/0/");
         bytes.extend([0x00, 0x61, b'0', 0x03, 0x63, b'O', b'M', b'A']);
         bytes.extend([0xa2, 0x00, 0x61, b'9', 0x02, 0x18, 100]);
-        let records: Vec<_> = values.iter().map(|(path, value)| Record { path: *path, value, at_unix_ms: None }).collect();
+        let records: Vec<_> =
+            values.iter().map(|(path, value)| Record { path: *path, value, at_unix_ms: None }).collect();
         assert_eq!(encode(Path::instance(3, 0), &records), bytes);
         assert_eq!(read(&bytes), Ok(values.to_vec()));
     }

@@ -57,7 +57,8 @@ pub(super) fn decode(
             base_name = base;
         }
         let name = text(&mut entry, "n")?;
-        let mut values = ["v", "vs", "vb", "vd", "vlo"].into_iter().filter_map(|label| Some((label, entry.get(label)?)));
+        let mut values =
+            ["v", "vs", "vb", "vd", "vlo"].into_iter().filter_map(|label| Some((label, entry.get(label)?)));
         let found = values.next();
         if values.next().is_some() {
             return Err(DecodeError::Malformed);
@@ -124,7 +125,8 @@ mod tests {
             r#"[{"bn":"/3/0/","n":"0","vs":"Open Mobile Alliance"},{"n":"6/0","v":1},{"n":"6/1","v":5},"#,
             r#"{"n":"9","v":100},{"n":"13","v":1367491215}]"#
         );
-        let records: Vec<_> = values.iter().map(|(path, value)| Record { path: *path, value, at_unix_ms: None }).collect();
+        let records: Vec<_> =
+            values.iter().map(|(path, value)| Record { path: *path, value, at_unix_ms: None }).collect();
         assert_eq!(String::from_utf8(encode(DEVICE, &records)).unwrap(), text);
         assert_eq!(read(text), Ok(values.to_vec()));
     }

@@ -41,12 +41,7 @@ impl Path {
 
     /// `/object/instance/resource/resource-instance`
     pub const fn resource_instance(object: u16, instance: u16, resource: u16, resource_instance: u16) -> Path {
-        Path {
-            object,
-            instance: Some(instance),
-            resource: Some(resource),
-            resource_instance: Some(resource_instance),
-        }
+        Path { object, instance: Some(instance), resource: Some(resource), resource_instance: Some(resource_instance) }
     }
 
     /// True if `other` is this node or lies below it.

@@ -65,7 +65,8 @@ impl Registry {
     pub fn embedded() -> Registry {
         let mut registry = Registry::default();
         for text in EMBEDDED {
-            registry.insert(ObjectDefinition::parse(text).expect("the test of this module parses every embedded table"));
+            registry
+                .insert(ObjectDefinition::parse(text).expect("the test of this module parses every embedded table"));
         }
         registry
     }

@@ -197,10 +197,7 @@ mod tests {
             tree.set(Path::resource(19, 0, id), Some(Value::Integer(1)), Freshness::Static, None).unwrap();
         }
         assert_eq!(tree.set(TEMPERATURE, Some(Value::Integer(1)), Freshness::Static, None), Err(Full));
-        assert_eq!(
-            tree.set(Path::resource(19, 0, 0), Some(Value::Integer(2)), Freshness::Static, None),
-            Ok(true)
-        );
+        assert_eq!(tree.set(Path::resource(19, 0, 0), Some(Value::Integer(2)), Freshness::Static, None), Ok(true));
         let long = Value::Opaque(vec![0; MAX_VALUE_BYTES + 1]);
         assert_eq!(tree.set(Path::resource(19, 0, 0), Some(long), Freshness::Static, None), Err(Full));
         for instance in 0..MAX_INSTANCES as u16 {

@@ -157,10 +157,7 @@ mod tests {
         assert_eq!(Value::Float(21.5).into_type(ValueType::Integer), None);
         assert_eq!(Value::Integer(-1).into_type(ValueType::Unsigned), None);
         assert_eq!(Value::Float(1e30).into_type(ValueType::Integer), None);
-        assert_eq!(
-            Value::Unsigned(u64::MAX).into_type(ValueType::Unsigned),
-            Some(Value::Unsigned(u64::MAX))
-        );
+        assert_eq!(Value::Unsigned(u64::MAX).into_type(ValueType::Unsigned), Some(Value::Unsigned(u64::MAX)));
         assert_eq!(Value::Unsigned(u64::MAX).into_type(ValueType::Time), None);
     }
 
