@@ -240,7 +240,9 @@ fn root() -> PathBuf {
 }
 
 fn read(path: &Path) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let path = root().join(path);
+    assert!(path.is_file(), "{} is not there; mend the tables of this test", path.display());
+    fs::read_to_string(path).expect("a text")
 }
 
 /// Rust files at or under `places`, with the code that is in them; names are relative to the root.

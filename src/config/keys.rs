@@ -32,12 +32,22 @@ pub struct NodeKeys {
     pub app_s_key: Option<Key>,
 }
 
+/// Where a key file comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file of the operator: its mode must keep others out.
+    File,
+    /// A credential of systemd, which keeps others out by the directory and may grant this process access by a list that
+    /// shows as a group's mode.
+    Credential,
+}
+
 /// The nodes of one key file.
 pub type KeyFile = BTreeMap<DevEui, NodeKeys>;
 
 /// Reads a key file. Refused: a link, anything but a file, group or others in its mode, an owner that is neither root
 /// nor this user, more than 4 MiB, keys that are not 32 hex digits, weak keys (all bytes equal).
-pub fn read(path: &Path) -> Result<KeyFile, ConfigError> {
+pub fn read(path: &Path, origin: Origin) -> Result<KeyFile, ConfigError> {
     let fail = |problem: String| ConfigError::file(path, problem);
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -50,7 +60,7 @@ pub fn read(path: &Path) -> Result<KeyFile, ConfigError> {
     if !meta.is_file() {
         return Err(fail("key file is not a regular file".into()));
     }
-    if meta.mode() & 0o077 != 0 {
+    if origin == Origin::File && meta.mode() & 0o077 != 0 {
         return Err(fail(format!("key file has mode {:04o}: others could read it", meta.mode() & 0o7777))
             .hint(format!("chmod 600 {}", path.display())));
     }
@@ -120,7 +130,7 @@ mod tests {
     #[test]
     fn good_file_is_read() {
         let dir = write(0o600, GOOD);
-        let keys = read(&dir.path().join("keys.toml")).unwrap();
+        let keys = read(&dir.path().join("keys.toml"), Origin::File).unwrap();
         let node = &keys[&"70b3d57ed0001234".parse().unwrap()];
         assert_eq!(node.app_key.as_ref().unwrap().expose()[0], 0x2b);
     }
@@ -128,11 +138,12 @@ mod tests {
     #[test]
     fn readable_by_others_or_behind_a_link_is_refused_with_a_hint() {
         let dir = write(0o640, GOOD);
-        let error = read(&dir.path().join("keys.toml")).unwrap_err();
+        let error = read(&dir.path().join("keys.toml"), Origin::File).unwrap_err();
         assert!(error.problem.contains("0640") && error.hint.unwrap().starts_with("chmod 600"));
+        assert!(read(&dir.path().join("keys.toml"), Origin::Credential).is_ok());
         let link = dir.path().join("link.toml");
         std::os::unix::fs::symlink(dir.path().join("keys.toml"), &link).unwrap();
-        assert!(read(&link).unwrap_err().problem.contains("cannot be opened"));
+        assert!(read(&link, Origin::File).unwrap_err().problem.contains("cannot be opened"));
     }
 
     #[test]

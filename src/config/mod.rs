@@ -358,12 +358,16 @@ impl Checker<'_> {
         files: &mut BTreeMap<PathBuf, KeyFile>,
     ) -> Option<Activation> {
         let home = self.path.parent().unwrap_or(Path::new(".")).to_path_buf();
+        let mut origin = keys::Origin::File;
         let file = match &raw.keys {
             None => home.join("keys.toml"),
             Some(at) => match at.value.split_once(':') {
                 Some(("file", name)) => self.layers.sources.file(at).parent().unwrap_or(&home).join(name),
                 Some(("credential", name)) if !name.contains('/') => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                    Some(dir) => PathBuf::from(dir).join(name),
+                    Some(dir) => {
+                        origin = keys::Origin::Credential;
+                        PathBuf::from(dir).join(name)
+                    }
                     None => {
                         let hint = "set LoadCredential= in the unit, or use keys = \"file:/etc/lpwad/keys.toml\"";
                         self.refuse(at, "node.keys", "there are no systemd credentials in this process", hint);
@@ -378,7 +382,7 @@ impl Checker<'_> {
             },
         };
         if !files.contains_key(&file) {
-            let read = keys::read(&file).unwrap_or_else(|error| {
+            let read = keys::read(&file, origin).unwrap_or_else(|error| {
                 self.errors.push(error);
                 KeyFile::new()
             });
@@ -454,6 +458,48 @@ impl Checker<'_> {
                 let problem = format!("{other} and {} have the same app_key", node.dev_eui);
                 self.missing("node.keys", &problem, "each node has a key of its own");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    /// The example as it stands, and with every key that it shows as a comment.
+    #[test]
+    fn the_commented_example_is_a_configuration() {
+        let example = include_str!("../../config/lpwad.toml");
+        let uncommented: String = example
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) && key.contains(" = ") => key,
+                _ => line,
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_ne!(example, uncommented);
+        for text in [example, &uncommented] {
+            let dir = tempfile::tempdir().expect("a directory");
+            std::fs::write(dir.path().join("lpwad.toml"), text).expect("written");
+            let keys = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(dir.path().join("keys.toml"));
+            let nodes: Vec<&str> =
+                text.lines().filter_map(|line| line.strip_prefix("dev_eui = \"")?.split('"').next()).collect();
+            assert!(!nodes.is_empty());
+            for node in nodes {
+                let key = "2b7e151628aed2a6abf7158809cf4f3c";
+                let entry =
+                    format!("[\"{node}\"]\napp_key = \"{key}\"\nnwk_s_key = \"{key}\"\napp_s_key = \"{key}\"\n");
+                std::io::Write::write_all(&mut keys.as_ref().expect("opened"), entry.as_bytes()).expect("written");
+            }
+            let config = Config::read(&dir.path().join("lpwad.toml"));
+            assert!(config.is_ok(), "{}", config.err().map(|errors| errors.to_string()).unwrap_or_default());
         }
     }
 }

@@ -38,6 +38,13 @@ impl Gateway {
     fn enqueue(&mut self, now: Now, id: NodeId, exchange: ExchangeId, wanted: Vec<(Path, Option<Value>)>) {
         let Some(node) = self.fleet.get(id) else { return };
         let (dev_eui, profile) = (node.dev_eui, node.profile.clone());
+        if self.network.device_status(dev_eui).is_none() {
+            // Its record is damaged: nothing can be sent to it.
+            let answer = Answer::Unavailable { max_age_s: RETRY_AFTER_S };
+            let path = wanted.first().map_or(Path::object(0), |(path, _)| *path);
+            self.refuse(now, id, exchange, answer, path, "the node is left out, because its record is damaged");
+            return;
+        }
         let mut items = Vec::new();
         let mut refusal = None;
         for (path, value) in wanted {
@@ -60,9 +67,11 @@ impl Gateway {
         let Some(node) = self.fleet.get_mut(id) else { return };
         let before = node.mailbox.clone();
         let mut full = None;
+        let mut taken = Vec::new();
         for item in &items {
-            if let Err(error) = node.mailbox.put(item.clone(), profile.downlink.max_pending) {
-                full = Some((item.path, error));
+            match node.mailbox.put(item.clone(), profile.downlink.max_pending) {
+                Ok(replaced) => taken.push((item.id, replaced)),
+                Err(error) => full = Some((item.path, error)),
             }
         }
         if let Some((path, error)) = full {
@@ -74,7 +83,7 @@ impl Gateway {
             self.say(Event::new(Kind::WriteAccepted).node(dev_eui).with("path", item.path).with("downlink", item.id));
         }
         self.save_mailbox(now, id);
-        self.persist.answer_when_saved(id, exchange, items.iter().map(|item| item.id).collect());
+        self.persist.answer_when_saved(id, exchange, taken);
     }
 
     fn refuse(&mut self, now: Now, id: NodeId, exchange: ExchangeId, answer: Answer, path: Path, why: &str) {
@@ -94,6 +103,9 @@ impl Gateway {
     /// Gives the front of a node's mailbox to the network.
     pub(super) fn offer_downlink(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get(id) else { return };
+        if self.network.device_status(node.dev_eui).is_none() {
+            return;
+        }
         let downlink = node.mailbox.front().filter(|item| !item.sent).map(|item| Downlink {
             id: item.id,
             fport: node.profile.downlink.fport,
@@ -108,7 +120,7 @@ impl Gateway {
     pub(super) fn save_mailbox(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get_mut(id) else { return };
         node.show_mailbox();
-        let record = mailbox_to_bytes(node.mailbox.dropped, &node.pending_writes(now.mono));
+        let record = mailbox_to_bytes(node.mailbox.dropped, &node.pending_writes(now.mono, now.unix_ms));
         self.persist.put(Table::Mailbox, node.dev_eui, record);
         self.dirty.insert(id);
     }

@@ -23,12 +23,12 @@ pub struct NodeId(pub u32);
 /// An input. Adding one is a design change.
 #[derive(Debug)]
 pub enum Input {
-    /// A radio's plugin runs.
-    PluginStarted(RadioIndex),
-    /// A line of a radio's plugin, without its end; `Err` is an oversize one.
-    PluginLine(RadioIndex, Result<Vec<u8>, lpwad_link::Oversize>),
-    /// A radio's plugin ended, or could not be started, for people.
-    PluginExited(RadioIndex, String),
+    /// The n-th run of a radio's plugin has begun.
+    PluginStarted(RadioIndex, u64),
+    /// A line of the n-th run of a radio's plugin, without its end; `Err` is an oversize one.
+    PluginLine(RadioIndex, u64, Result<Vec<u8>, lpwad_link::Oversize>),
+    /// The n-th run of a radio's plugin has ended, or could not begin, for people.
+    PluginExited(RadioIndex, u64, String),
     /// A session's socket is open at this local port.
     Opened(NodeId, u16),
     /// A session's socket could not be opened, for people.

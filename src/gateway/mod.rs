@@ -122,7 +122,8 @@ impl Gateway {
             for write in writes {
                 // A profile that no longer has the actuator cannot send what was written for it.
                 if let Ok(payload) = codec::encode(&built.profile, write.path, write.value.as_ref()) {
-                    let ttl = Duration::from_secs(u64::from(write.ttl_s.min(built.profile.downlink.ttl_s)));
+                    let ttl =
+                        write.time_left(now.unix_ms).min(Duration::from_secs(u64::from(built.profile.downlink.ttl_s)));
                     let item = self.item(now, write.path, write.value, payload, ttl);
                     if built.mailbox.put(item, u8::MAX).is_err() {
                         built.mailbox.dropped += 1;
@@ -131,7 +132,9 @@ impl Gateway {
                     built.mailbox.dropped += 1;
                 }
             }
+            built.mailbox.expire(now.mono);
             built.show_mailbox();
+            built.client.tick(now.mono, now.unix_ms);
             let id = self.fleet.add(built);
             self.offer_downlink(now, id);
             self.dirty.insert(id);
@@ -163,11 +166,13 @@ impl Gateway {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.review(now);
         match input {
-            Input::PluginStarted(radio) => self.with_radio(radio, |radio| radio.started(now.mono)),
-            Input::PluginLine(radio, line) => {
-                self.with_radio(radio, |radio| radio.line(now.mono, line.as_deref().map_err(|oversize| *oversize)));
+            Input::PluginStarted(radio, run) => self.with_radio(radio, |radio| radio.started(now.mono, run)),
+            Input::PluginLine(radio, run, line) => {
+                self.with_radio(radio, |radio| {
+                    radio.line(now.mono, run, line.as_deref().map_err(|oversize| *oversize))
+                });
             }
-            Input::PluginExited(radio, how) => self.with_radio(radio, |radio| radio.exited(now.mono, &how)),
+            Input::PluginExited(radio, run, how) => self.with_radio(radio, |radio| radio.exited(now.mono, run, &how)),
             Input::Opened(id, port) => self.opened(now, id, port),
             Input::OpenFailed(id, why) => self.open_failed(now, id, &why),
             Input::Datagram(id, bytes) => self.datagram(now, id, &bytes),
@@ -231,7 +236,7 @@ impl Gateway {
         loop {
             let mut quiet = self.drain_radios(now);
             while let Some(output) = self.network.poll() {
-                self.from_network(now, output);
+                self.network_said(now, output);
                 quiet = false;
             }
             while let Some(id) = self.dirty.pop_first() {
@@ -289,6 +294,7 @@ impl Gateway {
         }
         self.say(Event::new(Kind::Stopping));
         self.stopping = Some(now.mono + STOP_GRACE);
+        self.paced.clear();
         for id in self.fleet.ids() {
             if let Some(node) = self.fleet.get_mut(id).filter(|node| node.session.is_open()) {
                 node.client.deregister(now.mono);

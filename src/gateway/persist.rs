@@ -5,6 +5,7 @@
 use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
+use crate::node::mailbox::Item;
 use crate::store::{Batch, Table, record};
 use core::time::Duration;
 use lpwad_lorawan::{DevEui, DeviceRecord};
@@ -17,7 +18,8 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 struct Waiting {
     node: NodeId,
     exchange: ExchangeId,
-    items: Vec<u64>,
+    /// Writes that were put into the mailbox, with what each one replaced.
+    items: Vec<(u64, Option<Item>)>,
 }
 
 /// A batch with what depends on it.
@@ -52,7 +54,7 @@ impl Persist {
     }
 
     /// Answers a request when what was put so far is on disk.
-    pub(super) fn answer_when_saved(&mut self, node: NodeId, exchange: ExchangeId, items: Vec<u64>) {
+    pub(super) fn answer_when_saved(&mut self, node: NodeId, exchange: ExchangeId, items: Vec<(u64, Option<Item>)>) {
         self.next.waiting.push(Waiting { node, exchange, items });
     }
 
@@ -116,7 +118,9 @@ impl Gateway {
         self.persist.next.network_ticket = self.persist.next.network_ticket.max(failed.network_ticket);
         for waiting in failed.waiting {
             if let Some(node) = self.fleet.get_mut(waiting.node) {
-                waiting.items.iter().for_each(|item| node.mailbox.take_back(*item));
+                for (id, replaced) in waiting.items.into_iter().rev() {
+                    node.mailbox.take_back(id, replaced);
+                }
                 node.client.answer(
                     now.mono,
                     waiting.exchange,

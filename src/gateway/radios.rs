@@ -20,14 +20,14 @@ impl Gateway {
         for number in 0..self.radios.len() {
             let index = RadioIndex(number as u16);
             while let Some(output) = self.radios.get_mut(number).and_then(Radio::poll) {
-                self.from_radio(now, index, output);
+                self.radio_said(now, index, output);
                 quiet = false;
             }
         }
         quiet
     }
 
-    fn from_radio(&mut self, now: Now, index: RadioIndex, output: radio::Output) {
+    fn radio_said(&mut self, now: Now, index: RadioIndex, output: radio::Output) {
         let id = RadioId(index.0);
         let name = self.radios.get(usize::from(index.0)).map_or_else(String::new, |radio| radio.name.clone());
         match output {

@@ -20,7 +20,7 @@ use lpwad_lorawan::{DataRate, Output as NetworkOutput, RadioId, TxFrame, Uplink}
 
 impl Gateway {
     /// Step 3 gave something.
-    pub(super) fn from_network(&mut self, now: Now, output: NetworkOutput) {
+    pub(super) fn network_said(&mut self, now: Now, output: NetworkOutput) {
         match output {
             NetworkOutput::Uplink(uplink) => self.uplink(now, &uplink),
             NetworkOutput::Save { ticket, dev_eui, record } => self.persist.put_device(ticket, dev_eui, &record),

@@ -16,6 +16,9 @@ const MAX_CONNECTIONS: usize = 16;
 /// How long a connection may be silent.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Wait after a connection could not be taken.
+const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// A request and where its answer goes.
 pub type Asked = (Request, oneshot::Sender<serde_json::Value>);
 
@@ -46,8 +49,11 @@ impl Control {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let task = tokio::spawn(async move {
             while let Ok(place) = places.clone().acquire_owned().await {
-                // Out of descriptors: the next connection finds some again.
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of descriptors: some may be free again later.
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                };
                 let requests = requests.clone();
                 tokio::spawn(async move {
                     // A broken connection is its client's concern.

@@ -62,14 +62,27 @@ impl Disk {
         let loaded = load(&database)
             .map_err(|error| StoreError::Database { path, problem: format!("cannot be read: {error}") })?;
         let (batches, todo) = sync_channel::<Batch>(1);
+        let dir = state_dir.to_path_buf();
         let thread = std::thread::Builder::new()
             .name("disk".into())
             .spawn(move || {
+                // After a failed write redb refuses everything until the database is opened anew.
+                let mut open = Some(database);
                 for batch in todo {
                     let ticket = batch.ticket;
-                    let input = match commit(&database, batch) {
+                    if open.is_none() {
+                        open = open_database(&dir).ok();
+                    }
+                    let done = match &open {
+                        Some(database) => commit(database, batch).map_err(|error| error.to_string()),
+                        None => Err("the store cannot be opened again".into()),
+                    };
+                    let input = match done {
                         Ok(()) => Input::Committed(ticket),
-                        Err(error) => Input::CommitFailed(ticket, error.to_string()),
+                        Err(why) => {
+                            open = None;
+                            Input::CommitFailed(ticket, why)
+                        }
                     };
                     if inputs.blocking_send(input).is_err() {
                         return;

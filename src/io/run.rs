@@ -2,7 +2,7 @@
 
 use super::control::{Asked, Control};
 use super::disk::Disk;
-use super::spawn::Slot;
+use super::spawn::{STOP_GRACE, Slot};
 use super::udp::Sockets;
 use super::{Clock, StoreError, entropy, journal, plugins};
 use crate::config::Config;
@@ -140,8 +140,12 @@ impl Shell {
                 biased;
                 _ = terminate.recv() => self.input(Input::Stop),
                 _ = interrupt.recv() => self.input(Input::Stop),
+                input = self.disk_inputs.recv() => match input {
+                    Some(input) => self.input(input),
+                    None => return Err(std::io::Error::other("the disk thread has ended").into()),
+                },
+                () = tick => self.input(Input::Tick),
                 Some(input) = self.inputs.recv() => self.input(input),
-                Some(input) = self.disk_inputs.recv() => self.input(input),
                 ready = epoll.readable() => {
                     let mut guard = ready?;
                     if self.receive()? == 0 {
@@ -153,25 +157,27 @@ impl Shell {
                     self.replies.insert(self.next_request, reply);
                     self.input(Input::Request(self.next_request, request));
                 }
-                () = tick => self.input(Input::Tick),
             }
         }
         drop(control);
+        // Nobody reads what plugins still say; their tasks must not wait for it.
+        self.inputs.close();
+        let until = tokio::time::Instant::from_std(self.clock.instant(self.clock.now().mono)) + STOP_GRACE;
         for slot in &mut self.slots {
-            slot.finish().await;
+            slot.finish(until).await;
         }
         self.disk.close();
         Ok(())
     }
 
+    /// Takes what the sockets have; gives how many of them had something.
     fn receive(&mut self) -> std::io::Result<usize> {
         let mut datagrams = Vec::new();
-        self.sockets.receive(|session, bytes| datagrams.push((session, bytes)))?;
-        let count = datagrams.len();
+        let ready = self.sockets.receive(|session, bytes| datagrams.push((session, bytes)))?;
         for (session, bytes) in datagrams {
             self.input(Input::Datagram(session, bytes));
         }
-        Ok(count)
+        Ok(ready)
     }
 
     fn input(&mut self, input: Input) {

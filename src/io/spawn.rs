@@ -17,7 +17,7 @@ const MAX_LOG_LINE: usize = 500;
 /// Lines of standard error that are logged of one run of a plugin.
 const MAX_LOG_LINES: usize = 1000;
 /// How long a plugin may take to end after `stop`, before it is killed.
-const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+pub const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Limits of a plugin's process: resource, soft and hard.
 const LIMITS: [(Resource, u64); 4] = [
@@ -33,6 +33,7 @@ pub struct Slot {
     name: String,
     exec: PathBuf,
     inputs: Sender<Input>,
+    runs: u64,
     running: Option<Running>,
 }
 
@@ -45,13 +46,15 @@ struct Running {
 impl Slot {
     /// A slot for `radio`, whose plugin is `exec`; what it says goes to `inputs`.
     pub fn new(radio: RadioIndex, name: String, exec: PathBuf, inputs: Sender<Input>) -> Slot {
-        Slot { radio, name, exec, inputs, running: None }
+        Slot { radio, name, exec, inputs, runs: 0, running: None }
     }
 
     /// Ends a running process and starts a new one; says `PluginStarted`, or `PluginExited` if it cannot.
     #[expect(clippy::disallowed_methods, reason = "src/io is where tasks are started")]
     pub fn start(&mut self) {
         let old = self.running.take();
+        self.runs += 1;
+        let run = self.runs;
         let (lines, todo) = channel(LINES_WAITING);
         let (kill, killed) = channel(1);
         let (radio, inputs, exec, name) = (self.radio, self.inputs.clone(), self.exec.clone(), self.name.clone());
@@ -61,15 +64,15 @@ impl Slot {
             }
             let how = match spawn(&exec) {
                 Ok(child) => {
-                    if inputs.send(Input::PluginStarted(radio)).await.is_err() {
+                    if inputs.send(Input::PluginStarted(radio, run)).await.is_err() {
                         return;
                     }
-                    attend(child, radio, &name, &inputs, todo, killed).await
+                    attend(child, (radio, run), &name, &inputs, todo, killed).await
                 }
                 Err(error) => format!("{} cannot be started: {error}", exec.display()),
             };
             // The gateway is gone: nobody to tell.
-            drop(inputs.send(Input::PluginExited(radio, how)).await);
+            drop(inputs.send(Input::PluginExited(radio, run, how)).await);
         });
         self.running = Some(Running { lines, kill, task });
     }
@@ -91,12 +94,12 @@ impl Slot {
         }
     }
 
-    /// Waits for the process to end by itself after `stop`, then kills it.
-    pub async fn finish(&mut self) {
+    /// Waits until `until` for the process to end by itself after `stop`, then kills it.
+    pub async fn finish(&mut self, until: tokio::time::Instant) {
         if let Some(mut running) = self.running.take() {
             let kill = running.kill.clone();
             drop(running.lines);
-            if tokio::time::timeout(STOP_GRACE, &mut running.task).await.is_err() {
+            if tokio::time::timeout_at(until, &mut running.task).await.is_err() {
                 let _ = kill.try_send(());
                 drop(running.task.await);
             }
@@ -114,7 +117,7 @@ impl Running {
 /// Reads and writes until the process ends; gives how it ended.
 async fn attend(
     mut child: Child,
-    radio: RadioIndex,
+    (radio, run): (RadioIndex, u64),
     name: &str,
     inputs: &Sender<Input>,
     todo: Receiver<String>,
@@ -135,7 +138,7 @@ async fn attend(
             let mut lines = Vec::new();
             reader.push(buffer.get(..length).unwrap_or_default(), |line| lines.push(line.map(<[u8]>::to_vec)));
             for line in lines {
-                if inputs.send(Input::PluginLine(radio, line)).await.is_err() {
+                if inputs.send(Input::PluginLine(radio, run, line)).await.is_err() {
                     return;
                 }
             }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 const READS_PER_SOCKET: usize = 8;
 /// Sockets that one turn looks at.
 const SOCKETS_PER_TURN: usize = 64;
-/// Longest datagram; what is longer is cut, and then no CoAP message that would be understood.
+/// Longest datagram; what is longer arrives one byte longer than this, and is refused as no CoAP message.
 const MAX_DATAGRAM: usize = 4096;
 
 /// The sockets.
@@ -64,12 +64,12 @@ impl Sockets {
         }
     }
 
-    /// Takes what is there, within a turn's bounds. ICMP errors of the peer (connection refused) are hints and passed
+    /// Takes what is there, within a turn's bounds; gives how many sockets had something. ICMP errors of the peer (connection refused) are hints and passed
     /// over.
-    pub fn receive(&self, mut each: impl FnMut(NodeId, Vec<u8>)) -> io::Result<()> {
+    pub fn receive(&self, mut each: impl FnMut(NodeId, Vec<u8>)) -> io::Result<usize> {
         let mut events = [EpollEvent::empty(); SOCKETS_PER_TURN];
         let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
-        let mut buffer = [0; MAX_DATAGRAM];
+        let mut buffer = [0; MAX_DATAGRAM + 1];
         for event in events.iter().take(ready) {
             let session = NodeId(event.data() as u32);
             let Some(socket) = self.sockets.get(&session) else { continue };
@@ -81,7 +81,7 @@ impl Sockets {
                 }
             }
         }
-        Ok(())
+        Ok(ready)
     }
 }
 

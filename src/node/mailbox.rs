@@ -35,25 +35,34 @@ pub struct Mailbox {
 pub struct Full;
 
 impl Mailbox {
-    /// Puts a write in. A waiting write of the same resource that was not on air yet is replaced in its place.
+    /// Puts a write in. A waiting write of the same resource that was not on air yet is replaced in its place and given
+    /// back; an Execute replaces nothing.
     ///
     /// # Errors
     /// [`Full`], and nothing changed.
-    pub fn put(&mut self, item: Item, max_pending: u8) -> Result<(), Full> {
-        if let Some(waiting) = self.items.iter_mut().find(|waiting| waiting.path == item.path && !waiting.sent) {
-            *waiting = item;
-            return Ok(());
+    pub fn put(&mut self, item: Item, max_pending: u8) -> Result<Option<Item>, Full> {
+        let replaceable = |waiting: &&mut Item| {
+            waiting.path == item.path && !waiting.sent && waiting.value.is_some() && item.value.is_some()
+        };
+        if let Some(waiting) = self.items.iter_mut().find(replaceable) {
+            return Ok(Some(std::mem::replace(waiting, item)));
         }
         if self.items.len() >= usize::from(max_pending) {
             return Err(Full);
         }
         self.items.push(item);
-        Ok(())
+        Ok(None)
     }
 
-    /// Takes back a write that was put in but could not be made durable.
-    pub fn take_back(&mut self, id: u64) {
-        self.items.retain(|item| item.id != id);
+    /// Takes back a write that was put in but could not be made durable; what it replaced takes its place again.
+    pub fn take_back(&mut self, id: u64, replaced: Option<Item>) {
+        let Some(index) = self.items.iter().position(|item| item.id == id) else { return };
+        match (self.items.get_mut(index), replaced) {
+            (Some(item), Some(replaced)) => *item = replaced,
+            _ => {
+                self.items.remove(index);
+            }
+        }
     }
 
     /// The write that leaves next.
@@ -139,6 +148,21 @@ mod tests {
         mailbox.mark_sent(3);
         assert_eq!(mailbox.put(item(4, 0), 2), Err(Full), "what was on air is not replaced");
         assert_eq!(ids(&mailbox), [3, 2]);
+    }
+
+    #[test]
+    fn a_write_that_is_taken_back_leaves_what_it_replaced() {
+        let mut mailbox = Mailbox::default();
+        mailbox.put(item(1, 0), 2).unwrap();
+        let replaced = mailbox.put(item(2, 0), 2).unwrap();
+        mailbox.take_back(2, replaced);
+        assert_eq!(ids(&mailbox), [1]);
+        let execute = |id| Item { value: None, ..item(id, 5) };
+        mailbox.put(execute(3), 9).unwrap();
+        mailbox.put(execute(4), 9).unwrap();
+        assert_eq!(ids(&mailbox), [1, 3, 4], "an Execute replaces nothing");
+        mailbox.take_back(4, None);
+        assert_eq!(ids(&mailbox), [1, 3]);
     }
 
     #[test]

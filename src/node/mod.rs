@@ -201,11 +201,15 @@ impl Node {
 
     /// What the store keeps of its mailbox.
     #[must_use]
-    pub fn pending_writes(&self, now: Duration) -> Vec<PendingWrite> {
-        let pending = |item: &Item| PendingWrite {
-            path: item.path,
-            value: item.value.clone(),
-            ttl_s: item.expires.saturating_sub(now).as_secs() as u32,
+    pub fn pending_writes(&self, mono: Duration, unix_ms: Option<u64>) -> Vec<PendingWrite> {
+        let pending = |item: &Item| {
+            let left = item.expires.saturating_sub(mono);
+            PendingWrite {
+                path: item.path,
+                value: item.value.clone(),
+                ttl_s: left.as_secs() as u32,
+                expires_unix_ms: unix_ms.map(|now| now.saturating_add(left.as_millis() as u64)),
+            }
         };
         self.mailbox.items().iter().map(pending).collect()
     }

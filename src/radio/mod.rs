@@ -110,6 +110,8 @@ pub struct Radio {
     pub bad_lines: u64,
     /// How often the plugin was started.
     pub starts: u64,
+    /// Fault that this run of the plugin reported.
+    reported: Option<String>,
     settings: Map<String, Value>,
     channels: Vec<Channel>,
     clock: Unwrap,
@@ -135,6 +137,7 @@ impl Radio {
             tx_frames: 0,
             bad_lines: 0,
             starts: 1,
+            reported: None,
             settings,
             channels,
             clock: Unwrap::default(),
@@ -158,11 +161,12 @@ impl Radio {
         matches!(self.state, State::Ready { .. })
     }
 
-    /// The plugin's process runs: say who we are.
-    pub fn started(&mut self, now: Duration) {
-        if self.state != State::Starting {
+    /// The plugin's `run`-th process runs: say who we are.
+    pub fn started(&mut self, now: Duration, run: u64) {
+        if self.state != State::Starting || run != self.starts {
             return;
         }
+        self.reported = None;
         self.state = State::Hello { until: now + HELLO_TIMEOUT };
         self.last_line = now;
         self.bad_in_a_row = 0;
@@ -177,13 +181,16 @@ impl Radio {
         self.write(&ToPlugin::Hello(hello));
     }
 
-    /// The plugin's process ended, or could not be started.
-    pub fn exited(&mut self, now: Duration, how: &str) {
+    /// The plugin's `run`-th process ended, or could not be started. The end of an earlier one is no news.
+    pub fn exited(&mut self, now: Duration, run: u64, how: &str) {
+        if run != self.starts {
+            return;
+        }
         match self.state {
             State::Failed { .. } => {}
             State::Stopping => self.fault = None,
             _ => {
-                let reason = match &self.fault {
+                let reason = match &self.reported {
                     Some(fault) => format!("{fault} ({how})"),
                     None => how.to_string(),
                 };
@@ -192,9 +199,9 @@ impl Radio {
         }
     }
 
-    /// A line came, without its end; `Err` is an oversize one.
-    pub fn line(&mut self, now: Duration, line: Result<&[u8], lpwad_link::Oversize>) {
-        if matches!(self.state, State::Failed { .. } | State::Starting | State::Stopping) {
+    /// A line of the `run`-th process came, without its end; `Err` is an oversize one.
+    pub fn line(&mut self, now: Duration, run: u64, line: Result<&[u8], lpwad_link::Oversize>) {
+        if run != self.starts || matches!(self.state, State::Failed { .. } | State::Starting | State::Stopping) {
             return;
         }
         if now.saturating_sub(self.second.0) >= Duration::from_secs(1) {
@@ -278,7 +285,7 @@ impl Radio {
             }
             State::Hello { .. } => self.fail(now, "plugin says no hello".into(), true),
             State::Configuring { .. } => {
-                let reason = self.fault.clone().unwrap_or_else(|| "plugin does not get ready".into());
+                let reason = self.reported.clone().unwrap_or_else(|| "plugin does not get ready".into());
                 self.fail(now, reason, true);
             }
             State::Ready { .. } => self.fail(now, format!("plugin is silent for {} s", silence().as_secs()), true),
@@ -336,6 +343,7 @@ impl Radio {
         };
         self.state = State::Ready { since: now, sheet: ready };
         self.fault = None;
+        self.reported = None;
         self.outputs.push_back(Output::Ready(sheet));
     }
 
@@ -371,7 +379,8 @@ impl Radio {
     fn status(&mut self, status: Status) {
         self.plugin_counters = status.counters.into_iter().filter(|(_, value)| value.is_u64()).take(64).collect();
         let fault = status.fault.map(|text| text.chars().filter(|c| !c.is_control()).take(300).collect::<String>());
-        if fault != self.fault {
+        if fault != self.reported {
+            self.reported.clone_from(&fault);
             self.fault.clone_from(&fault);
             self.outputs.push_back(Output::Fault(fault));
         }

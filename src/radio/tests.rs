@@ -13,7 +13,7 @@ fn drain(radio: &mut Radio) -> Vec<Output> {
 }
 
 fn say(radio: &mut Radio, now: Duration, line: &str) -> Vec<Output> {
-    radio.line(now, Ok(line.as_bytes()));
+    radio.line(now, radio.starts, Ok(line.as_bytes()));
     drain(radio)
 }
 
@@ -23,7 +23,7 @@ const READY: &str = r#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32","channels":1
 fn ready_radio() -> Radio {
     let mut radio = radio();
     assert_eq!(drain(&mut radio), [Output::Start]);
-    radio.started(S(0));
+    radio.started(S(0), radio.starts);
     assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"hello""#)));
     assert!(
         matches!(say(&mut radio, S(1), HELLO).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"configure""#))
@@ -76,7 +76,7 @@ fn silence_wrong_version_wrong_kind_and_exit_are_named_and_lead_to_a_restart() {
         (HELLO.replace("lora-phy", "codec"), "kind"),
     ] {
         let mut radio = radio();
-        radio.started(S(0));
+        radio.started(S(0), radio.starts);
         drain(&mut radio);
         let outputs = say(&mut radio, S(1), &line);
         assert_eq!(outputs.first(), Some(&Output::Kill));
@@ -88,7 +88,7 @@ fn silence_wrong_version_wrong_kind_and_exit_are_named_and_lead_to_a_restart() {
     radio.tick(S(32));
     let outputs = drain(&mut radio);
     assert!(lost(&outputs).unwrap().0.contains("silent"));
-    radio.exited(S(33), "killed");
+    radio.exited(S(33), radio.starts, "killed");
     assert!(drain(&mut radio).is_empty(), "its end is no second failure");
     radio.tick(S(40));
     assert_eq!(drain(&mut radio), [Output::Start]);
@@ -100,8 +100,8 @@ fn restarts_come_at_a_growing_delay_up_to_a_minute_and_quicker_after_recovery() 
     let mut now = S(0);
     let mut waits = Vec::new();
     for _ in 0..9 {
-        radio.started(now);
-        radio.exited(now, "exit code 1");
+        radio.started(now, radio.starts);
+        radio.exited(now, radio.starts, "exit code 1");
         let outputs = drain(&mut radio);
         let (_, retry_in) = lost(&outputs).unwrap();
         waits.push(retry_in.as_secs_f64());
@@ -111,10 +111,10 @@ fn restarts_come_at_a_growing_delay_up_to_a_minute_and_quicker_after_recovery() 
     for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]) {
         assert!((base..base * 1.25).contains(wait), "{waits:?}");
     }
-    radio.started(now);
+    radio.started(now, radio.starts);
     say(&mut radio, now, HELLO);
     say(&mut radio, now, READY);
-    radio.exited(now + S(121), "exit code 1");
+    radio.exited(now + S(121), radio.starts, "exit code 1");
     assert!(lost(&drain(&mut radio)).unwrap().1 < S(2));
 }
 
@@ -126,7 +126,7 @@ fn garbage_is_counted_and_too_much_of_it_or_a_flood_stops_the_plugin() {
     }
     assert!(say(&mut radio, S(3), r#"{"news":{}}"#).is_empty(), "an unknown message is no garbage");
     for _ in 0..MAX_BAD_LINES {
-        radio.line(S(3), Err(lpwad_link::Oversize));
+        radio.line(S(3), radio.starts, Err(lpwad_link::Oversize));
     }
     assert!(radio.is_ready());
     assert!(lost(&say(&mut radio, S(3), "garbage")).unwrap().0.contains("bad lines"));
@@ -151,7 +151,7 @@ fn messages_out_of_turn_count_as_bad_lines() {
 #[test]
 fn a_radio_that_cannot_send_a_frame_says_so_at_once() {
     let mut radio = radio();
-    radio.started(S(0));
+    radio.started(S(0), radio.starts);
     say(&mut radio, S(1), HELLO);
     say(
         &mut radio,
@@ -173,8 +173,31 @@ fn fault_of_the_plugin_is_told_once_and_names_the_failure() {
     assert_eq!(say(&mut radio, S(3), fault), [Output::Fault(Some("port is gone".into()))]);
     assert!(say(&mut radio, S(4), fault).is_empty());
     assert_eq!(radio.plugin_counters.len(), 1);
-    radio.exited(S(5), "exit code 1");
+    radio.exited(S(5), radio.starts, "exit code 1");
     assert_eq!(lost(&drain(&mut radio)).unwrap().0, "port is gone (exit code 1)");
+}
+
+#[test]
+fn the_end_of_an_earlier_run_is_no_news_and_reasons_do_not_pile_up() {
+    let mut radio = ready_radio();
+    radio.tick(S(40));
+    let outputs = drain(&mut radio);
+    assert!(lost(&outputs).is_some());
+    radio.tick(S(45));
+    assert_eq!(drain(&mut radio), [Output::Start]);
+    // The killed process takes longer to die than the wait: its end comes after the new start.
+    radio.exited(S(46), 1, "plugin was ended by signal 9");
+    radio.started(S(46), 2);
+    assert!(matches!(radio.state, State::Hello { .. }));
+    let mut now = S(46);
+    for _ in 0..5 {
+        radio.exited(now, radio.starts, "exit code 1");
+        let outputs = drain(&mut radio);
+        let (reason, retry_in) = lost(&outputs).unwrap();
+        assert_eq!(reason, "exit code 1");
+        now += retry_in;
+        radio.tick(now);
+    }
 }
 
 #[test]
@@ -182,6 +205,6 @@ fn stop_is_said_and_not_followed_by_a_restart() {
     let mut radio = ready_radio();
     radio.stop();
     assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"stop""#)));
-    radio.exited(S(9), "exit code 0");
+    radio.exited(S(9), radio.starts, "exit code 0");
     assert_eq!((radio.deadline(), drain(&mut radio).len()), (None, 0));
 }

@@ -5,6 +5,7 @@ pub mod record;
 
 use lpwad_lorawan::DevEui;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The tables of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +37,7 @@ impl Table {
 }
 
 /// Records that are written together. A later record of the same key replaces an earlier one of the batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Counts up by one with every batch.
     pub ticket: u64,
@@ -52,7 +53,7 @@ impl Batch {
 }
 
 /// Everything that was on disk at start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Loaded {
     /// Record bytes by table and node.
     pub records: BTreeMap<(Table, [u8; 8]), Vec<u8>>,
@@ -63,5 +64,24 @@ impl Loaded {
     #[must_use]
     pub fn get(&self, table: Table, dev_eui: DevEui) -> Option<&[u8]> {
         self.records.get(&(table, dev_eui.0)).map(Vec::as_slice)
+    }
+}
+
+/// Records hold session keys: only their keys and lengths are shown.
+fn show(records: &BTreeMap<(Table, [u8; 8]), Vec<u8>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let lengths = records.iter().map(|((table, key), record)| (table.name(), DevEui(*key), record.len()));
+    f.debug_list().entries(lengths).finish()
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch {} ", self.ticket)?;
+        show(&self.records, f)
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.records, f)
     }
 }

@@ -1,6 +1,7 @@
 //! Records: JSON with a version, so that an upgrade can read what an older version wrote. A damaged record costs its
 //! node a join or a registration, and nobody else anything.
 
+use core::time::Duration;
 use lpwad_lorawan::{DevAddr, DeviceRecord, Key, Pin, PinState, SessionRecord};
 use lpwad_lwm2m::{Path, Reading, Snapshot, Value};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -171,6 +172,19 @@ pub struct PendingWrite {
     pub value: Option<Value>,
     /// Seconds left when it was written down.
     pub ttl_s: u32,
+    /// When it is given up, in ms since 1970, if the clock was trusted.
+    pub expires_unix_ms: Option<u64>,
+}
+
+impl PendingWrite {
+    /// Time that is left at `unix_ms`; without a trusted clock then or now, what was left when it was written down.
+    #[must_use]
+    pub fn time_left(&self, unix_ms: Option<u64>) -> Duration {
+        match (self.expires_unix_ms, unix_ms) {
+            (Some(expires), Some(now)) => Duration::from_millis(expires.saturating_sub(now)),
+            _ => Duration::from_secs(u64::from(self.ttl_s)),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -190,6 +204,7 @@ struct PendingRow {
     path: String,
     value: Option<TypedValue>,
     ttl_s: u32,
+    expires_unix_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -276,6 +291,7 @@ pub fn mailbox_to_bytes(dropped: u64, pending: &[PendingWrite]) -> Vec<u8> {
             path: write.path.to_string(),
             value: write.value.as_ref().map(typed),
             ttl_s: write.ttl_s,
+            expires_unix_ms: write.expires_unix_ms,
         })
         .collect();
     to_bytes(MailboxRow { dropped, pending })
@@ -285,7 +301,12 @@ pub fn mailbox_to_bytes(dropped: u64, pending: &[PendingWrite]) -> Vec<u8> {
 pub fn mailbox_from_bytes(bytes: &[u8]) -> Result<(u64, Vec<PendingWrite>), BadRecord> {
     let row: MailboxRow = from_bytes(bytes)?;
     let write = |row: PendingRow| {
-        Ok(PendingWrite { path: path_of(&row.path)?, value: row.value.map(untyped), ttl_s: row.ttl_s })
+        Ok(PendingWrite {
+            path: path_of(&row.path)?,
+            value: row.value.map(untyped),
+            ttl_s: row.ttl_s,
+            expires_unix_ms: row.expires_unix_ms,
+        })
     };
     Ok((row.dropped, row.pending.into_iter().map(write).collect::<Result<_, _>>()?))
 }
@@ -343,8 +364,13 @@ mod tests {
         assert_eq!(ValuesRecord::from_bytes(&record.to_bytes()).unwrap(), record);
         let pending: Vec<PendingWrite> = values
             .iter()
-            .map(|value| PendingWrite { path: Path::resource(3306, 0, 5850), value: Some(value.clone()), ttl_s: 9 })
-            .chain([PendingWrite { path: Path::resource(3, 0, 4), value: None, ttl_s: 1 }])
+            .map(|value| PendingWrite {
+                path: Path::resource(3306, 0, 5850),
+                value: Some(value.clone()),
+                ttl_s: 9,
+                expires_unix_ms: Some(9),
+            })
+            .chain([PendingWrite { path: Path::resource(3, 0, 4), value: None, ttl_s: 1, expires_unix_ms: Some(1) }])
             .collect();
         assert_eq!(mailbox_from_bytes(&mailbox_to_bytes(4, &pending)).unwrap(), (4, pending));
     }

@@ -1,7 +1,7 @@
 //! A virtual end node: `lorawan-device` (class A, LoRaWAN 1.0.x, EU868) with a schedule around it.
 //!
 //! The node's MAC is foreign code on purpose, so that it does not share a mistake with the network server under test.
-//! This file gives it a radio ([`Phy`]), a clock and something to say. Its times are microseconds exact: the crate
+//! This file gives it a radio (`phy.rs`), a clock and something to say. Its times are microseconds exact: the crate
 //! counts milliseconds from the end of each uplink, which is where this file sets its zero.
 
 use crate::air::{SYNC_PUBLIC, TxOnAir};

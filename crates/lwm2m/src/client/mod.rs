@@ -100,7 +100,7 @@ impl Client {
             attributes: AttributeTable::restore(snapshot.attributes),
             observations: Observation::restore(&snapshot.observations),
             sequence: Sequence::new(snapshot.observe_sequence),
-            registration: Registration::restore(snapshot.registration),
+            registration: Registration::restore(snapshot.registration, snapshot.disabled_until_unix_ms),
             reliable: Reliable::default(),
             dedup: Dedup::default(),
             assembler: None,
@@ -272,6 +272,8 @@ impl Client {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             registration: self.registration_record(),
+            configured_s: server::configured(&self.config),
+            disabled_until_unix_ms: self.disabled_until_unix_ms(),
             lifetime_s: self.settings.lifetime_s,
             default_pmin_s: self.settings.default_pmin_s,
             default_pmax_s: self.settings.default_pmax_s,

@@ -34,6 +34,8 @@ pub(super) struct Registration {
     /// `None` for a restored registration until the first time is given.
     expires_at: Option<Duration>,
     restored_expiry_unix_ms: Option<u64>,
+    /// End of a Disable from before a restart, until the first time is given.
+    restored_disable_unix_ms: Option<u64>,
     /// What the server knows.
     registered_lifetime_s: u32,
     registered_digest: u64,
@@ -84,9 +86,9 @@ struct Operation {
 }
 
 impl Registration {
-    pub(super) fn restore(record: Option<RegistrationRecord>) -> Registration {
+    pub(super) fn restore(record: Option<RegistrationRecord>, disabled_until_unix_ms: Option<u64>) -> Registration {
         match record {
-            None => Registration::default(),
+            None => Registration { restored_disable_unix_ms: disabled_until_unix_ms, ..Registration::default() },
             Some(record) => Registration {
                 location: Some(record.location),
                 registered_lifetime_s: record.lifetime_s,
@@ -224,8 +226,21 @@ impl Client {
         })
     }
 
+    pub(super) fn disabled_until_unix_ms(&self) -> Option<u64> {
+        let (at, unix_ms) = self.wall?;
+        let left = self.registration.disabled_until?.saturating_sub(at).as_millis();
+        Some(unix_ms.saturating_add(u64::try_from(left).unwrap_or(u64::MAX)))
+    }
+
     /// The first time after a restart: is the restored registration over?
     pub(super) fn settle_restored(&mut self, now: Duration) {
+        if let (Some(until), Some((at, unix_ms))) = (self.registration.restored_disable_unix_ms, self.wall) {
+            // R15: a restart does not end a Disable.
+            let longest = Duration::from_secs(u64::from(self.settings.disable_timeout_s));
+            let left = Duration::from_millis(until.saturating_sub(unix_ms)).min(longest);
+            self.registration.restored_disable_unix_ms = None;
+            self.registration.disabled_until = (!left.is_zero()).then(|| at.saturating_add(left));
+        }
         if self.registration.location.is_none() || self.registration.expires_at.is_some() {
             return;
         }

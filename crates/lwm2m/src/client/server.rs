@@ -39,9 +39,14 @@ pub(super) struct ServerSettings {
     pub(super) disable_timeout_s: u32,
 }
 
+/// What the operator wants, as it stands in a snapshot.
+pub(super) fn configured(config: &ClientConfig) -> (u32, u32, u32) {
+    (config.lifetime_s, config.default_pmin_s, config.default_pmax_s)
+}
+
 impl ServerSettings {
     pub(super) fn new(config: &ClientConfig, restored: Option<&Snapshot>) -> ServerSettings {
-        match restored {
+        match restored.filter(|snapshot| snapshot.configured_s == configured(config)) {
             Some(snapshot) => ServerSettings {
                 lifetime_s: snapshot.lifetime_s.max(1),
                 default_pmin_s: snapshot.default_pmin_s,

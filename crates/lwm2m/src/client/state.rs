@@ -220,6 +220,12 @@ pub enum State {
 pub struct Snapshot {
     /// The registration, if there is one.
     pub registration: Option<RegistrationRecord>,
+    /// Lifetime, pmin and pmax as they were configured, seconds: what the server wrote holds until the operator changes them.
+    #[serde(default)]
+    pub configured_s: (u32, u32, u32),
+    /// When the Disable of the server ends, unix milliseconds.
+    #[serde(default)]
+    pub disabled_until_unix_ms: Option<u64>,
     /// `/1/0/1`, seconds.
     pub lifetime_s: u32,
     /// `/1/0/2`, seconds.

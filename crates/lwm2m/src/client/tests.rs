@@ -374,6 +374,38 @@ fn d5_d6_d16_writes_are_checked_then_asked_and_answered_in_the_acknowledgement()
 }
 
 #[test]
+fn d4_a_replacement_that_would_unset_a_value_of_the_node_is_refused() {
+    let mut rig = Rig::registered();
+    let dimmer = Reading { path: Path::resource(3306, 0, 5851), value: Value::Integer(50), at_unix_ms: None };
+    rig.client.apply(rig.now, &[dimmer]);
+    rig.drain();
+    let payload = b"[{\"bn\":\"/3306/0/\",\"n\":\"5850\",\"vb\":true}]";
+    let with_format = |message: &mut Message| {
+        message.add_uint(option::CONTENT_FORMAT, 110);
+        message.payload = payload.to_vec();
+    };
+    assert_eq!(rig.ask(Code::PUT, "/3306/0", with_format).code, Code::METHOD_NOT_ALLOWED);
+    assert!(rig.asked.is_empty());
+}
+
+#[test]
+fn r15_disable_survives_a_restart_and_a_new_configured_lifetime_wins_over_the_stored_one() {
+    let mut rig = Rig::registered();
+    assert_eq!(rig.ask(Code::PUT, "/1/0/5", |message| message.payload = b"1000".to_vec()).code, Code::CHANGED);
+    assert_eq!(rig.ask(Code::POST, "/1/0/4", |_| {}).code, Code::CHANGED);
+    assert_eq!(rig.sent.last().unwrap().code, Code::DELETE);
+    rig.respond(Code::DELETED);
+    assert!(matches!(rig.client.state(), State::Disabled { .. }));
+    let snapshot = rig.saves.pop().unwrap();
+    let mut again = Rig::with(client(config(), Some(snapshot.clone())));
+    again.client.alive(again.now, Some(1_000_000));
+    again.drain();
+    assert!(again.sent.is_empty() && matches!(again.client.state(), State::Disabled { .. }));
+    let longer = ClientConfig { lifetime_s: 1200, ..config() };
+    assert_eq!(client(longer, Some(snapshot)).lifetime_s(), 1200);
+}
+
+#[test]
 fn d16_a_late_answer_is_acknowledged_first_and_comes_as_a_separate_response() {
     let mut rig = Rig::registered();
     let write = rig.request(Code::PUT, "/3306/0/5850", |message| message.payload = b"1".to_vec());

@@ -75,6 +75,13 @@ impl Client {
             if object.resources().iter().any(|resource| missing(resource.id, resource.mandatory && resource.writable)) {
                 return Err(Code::BAD_REQUEST);
             }
+            // D4 would remove what is not written; a node cannot unset a value.
+            let unset = self.tree.under(target).iter().filter(|entry| entry.value.is_some()).any(|entry| {
+                entry.path.resource.is_some_and(|id| missing(id, object.resource(id).is_some_and(|r| r.writable)))
+            });
+            if unset && target.object != SERVER {
+                return Err(Code::METHOD_NOT_ALLOWED);
+            }
         }
         Ok(writes)
     }

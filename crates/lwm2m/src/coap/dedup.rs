@@ -6,7 +6,7 @@ use super::message::Kind;
 use super::reliable::{EXCHANGE_LIFETIME, NON_LIFETIME};
 
 /// Messages remembered at most.
-pub const MAX_REMEMBERED: usize = 24;
+pub const MAX_REMEMBERED: usize = 64;
 /// Longer answers to safe requests are not kept: such a request is served again, which RFC 7252 §4.5 allows.
 pub const MAX_KEPT_SAFE_ANSWER: usize = 128;
 
