@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Longest time that a demo without `--for` may take.
 const LONGEST: Duration = Duration::from_secs(180);
+/// The same at another server, which is not told to observe or write.
+const AT_ANOTHER_SERVER: Duration = Duration::from_secs(60);
 
 /// Arguments of `lpwad demo`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +23,7 @@ pub struct Arguments {
     /// Simulated nodes, 1 to 100.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     nodes: u16,
-    /// Seconds to run [default: until everything was shown, at most 180].
+    /// Seconds to run [default: until everything was shown, at most 180; with --server 60].
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(5..=86_400))]
     seconds: Option<u32>,
     /// Another server, coap:// on a loopback address, instead of the small one of the simulator.
@@ -43,6 +45,8 @@ struct Seen {
     writes_accepted: u64,
     writes_delivered: u64,
     asked_to_write: bool,
+    /// The policy permits no session: nothing more will come.
+    refused: bool,
     errors: Vec<String>,
 }
 
@@ -97,10 +101,11 @@ fn show(arguments: &Arguments, json: bool) -> Result<bool, String> {
     processes.start_gateway(&site)?;
 
     let own_server = arguments.server.is_none();
-    let end = arguments.seconds.map_or(LONGEST, |seconds| Duration::from_secs(u64::from(seconds)));
+    let longest = if own_server { LONGEST } else { AT_ANOTHER_SERVER };
+    let end = arguments.seconds.map_or(longest, |seconds| Duration::from_secs(u64::from(seconds)));
     let mut seen = Seen::default();
     let all = usize::from(arguments.nodes);
-    while clock.now().mono < end {
+    while clock.now().mono < end && !seen.refused {
         let left = end.saturating_sub(clock.now().mono);
         let Some(line) = processes.next(left.min(Duration::from_millis(500))) else {
             if let Some(dead) = processes.first_dead() {
@@ -187,6 +192,7 @@ impl Seen {
             }
             (Source::Gateway, "policy-refused") => {
                 self.errors.push(field("reason"));
+                self.refused = true;
                 format!("policy: no session to server {}: {}", field("server"), field("reason"))
             }
             (Source::Gateway, "store-failed") => {
