@@ -137,7 +137,6 @@ impl Gateway {
                 if !confirmed {
                     node.mailbox.done(item);
                 }
-                self.count("downlinks_sent");
                 self.say(about(Kind::DownlinkSent).with("fcnt", fcnt));
             }
             DownlinkOutcome::Acked => {

@@ -31,7 +31,6 @@ impl Gateway {
                 self.say(event.with("dev_nonce", dev_nonce));
             }
             NetworkOutput::Activated { dev_eui, dev_addr } => {
-                self.count("joins");
                 self.say(Event::new(Kind::NodeJoined).node(dev_eui).with("dev_addr", dev_addr));
             }
             NetworkOutput::Retransmission { dev_eui, fcnt } => {

@@ -145,6 +145,11 @@ pub fn eui(n: usize) -> String {
     format!("70b3d57ed000{n:04x}")
 }
 
+/// AppKey of the n-th node of a site, as hex.
+pub fn app_key(n: usize) -> String {
+    format!("2b7e151628aed2a6abf7158809cf{n:04x}")
+}
+
 /// Endpoint name of the n-th node of a site.
 pub fn endpoint(n: usize) -> String {
     format!("urn:dev:mac:{}", eui(n))
@@ -156,7 +161,7 @@ impl Site {
         let site = Site { dir: tempfile::tempdir().unwrap() };
         let (mut sim, mut keys) = (String::new(), String::new());
         for n in 0..nodes {
-            let key = format!("2b7e151628aed2a6abf7158809cf{n:04x}");
+            let key = app_key(n);
             let start = 0.5 + 1.5 * n as f64;
             sim += &format!(
                 "[[node]]\ndev_eui = \"{}\"\napp_key = \"{key}\"\nsingle_channel = true\nrx_tolerance_ms = 400\n\
