@@ -119,12 +119,10 @@ impl UnverifiedData {
 impl VerifiedData {
     /// Decrypts. None if MAC commands stand both in FOpts and on port 0, which the specification forbids
     /// (LoRaWAN 1.0.4 §4.3.1.6).
-    pub(crate) fn open(mut self, nwk_s_key: &Key, app_s_key: &Key) -> Option<DataUp> {
-        // Commands that cannot be read are as good as none; the rest of the frame stands.
-        let readable = self.phy.decode_f_opts_to_mac_commands().is_ok();
+    pub(crate) fn open(self, nwk_s_key: &Key, app_s_key: &Key) -> Option<DataUp> {
         let confirmed = self.phy.mhdr.f_type == FType::ConfirmedDataUp;
         let Payload::MACPayload(mac) = self.phy.payload else { return None };
-        let mut commands = if readable { mac_up(&mac.fhdr.f_opts) } else { vec![MacUp::Other] };
+        let mut commands = mac_up(&mac.fhdr.f_opts.to_vec().ok()?);
         let has_fopts = mac.fhdr.f_ctrl.f_opts_len > 0;
         let encrypted = match &mac.frm_payload {
             Some(payload) => payload.to_vec().ok()?,
@@ -136,8 +134,7 @@ impl VerifiedData {
             if has_fopts {
                 return None;
             }
-            let mut set = lrwn::MACCommandSet::from_slice(&payload);
-            commands = if set.decode_from_raw(true).is_ok() { mac_up(&set) } else { vec![MacUp::Other] };
+            commands = mac_up(&payload);
             payload.clear();
         }
         Some(DataUp {
@@ -151,18 +148,27 @@ impl VerifiedData {
     }
 }
 
-fn mac_up(set: &[MACCommand]) -> Vec<MacUp> {
-    set.iter()
-        .map(|command| match command {
-            MACCommand::LinkCheckReq => MacUp::LinkCheckReq,
-            MACCommand::LinkADRAns(answer) => MacUp::LinkAdrAns {
-                channel_mask: answer.ch_mask_ack,
-                data_rate: answer.dr_ack,
-                power: answer.tx_power_ack,
-            },
-            _ => MacUp::Other,
-        })
-        .collect()
+/// The commands of a device (LoRaWAN 1.0.4 §5; 0x01, 0x0b, 0x0c and 0x0f are of 1.1). What stands behind a command of unknown
+/// length or one that is cut off cannot be read; the rest of the frame stands.
+fn mac_up(bytes: &[u8]) -> Vec<MacUp> {
+    let mut commands = Vec::new();
+    let mut rest = bytes;
+    while let [cid, behind @ ..] = rest {
+        let (command, len) = match (cid, behind) {
+            (0x02, _) => (MacUp::LinkCheckReq, 0),
+            (0x03, [status, ..]) => {
+                let bit = |mask| status & mask != 0;
+                (MacUp::LinkAdrAns { channel_mask: bit(1), data_rate: bit(2), power: bit(4) }, 1)
+            }
+            (0x04 | 0x08 | 0x09 | 0x0c | 0x0d, _) => (MacUp::Other, 0),
+            (0x01 | 0x05 | 0x07 | 0x0a | 0x0b | 0x0f | 0x10 | 0x11 | 0x13, _) => (MacUp::Other, 1),
+            (0x06, _) => (MacUp::Other, 2),
+            _ => (MacUp::Other, behind.len()),
+        };
+        commands.push(command);
+        rest = behind.get(len..).unwrap_or_default();
+    }
+    commands
 }
 
 /// What a join accept says (LoRaWAN 1.0.4 §6.2.6). RX1DROffset is 0 and there is no CFList.

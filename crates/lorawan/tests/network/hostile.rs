@@ -84,6 +84,20 @@ fn tx_reports_nobody_asked_for() {
     assert_eq!(world.net.device_status(dev_eui(9)), None);
 }
 
+/// Found by fuzzing: a margin that no node can have (DevStatusAns, LoRaWAN 1.0.4 §5.5) overflowed in the frame library.
+#[test]
+fn impossible_margin_in_dev_status_ans_is_no_panic_and_the_frame_stands() {
+    let abp = Abp::new(1);
+    let mut world = World::new(vec![abp.device(false)]);
+    let mut bytes = abp.up(0).bytes();
+    bytes[5] = (bytes[5] & 0xf0) | 3;
+    bytes.splice(8..8, [0x06, 0x64, 0x80]);
+    resign(&mut bytes, &abp);
+    world.hear(868_100_000, SF7, &bytes);
+    drive(&mut world);
+    assert_eq!(world.take_uplinks().len(), 1);
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic(

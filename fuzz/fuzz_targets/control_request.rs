@@ -1,0 +1,12 @@
+//! A line of the control socket.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lpwad::gateway::control::Request;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(request) = serde_json::from_slice::<Request>(data) {
+        let text = serde_json::to_string(&request).expect("a request is plain text");
+        assert_eq!(serde_json::from_str::<Request>(&text).ok(), Some(request));
+    }
+});
