@@ -4,6 +4,7 @@
 mod processes;
 mod site;
 
+use crate::config::{Scheme, ServerUri};
 use crate::io::{Clock, entropy};
 use processes::{Line, Processes, Source};
 use serde_json::{Value, json};
@@ -27,11 +28,19 @@ pub struct Arguments {
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(5..=86_400))]
     seconds: Option<u32>,
     /// Another server, coap:// on a loopback address, instead of the small one of the simulator.
-    #[arg(long, value_name = "URI")]
-    server: Option<String>,
+    #[arg(long, value_name = "URI", value_parser = clear_address)]
+    server: Option<ServerUri>,
     /// Seed of the simulation [default: random].
     #[arg(long)]
     seed: Option<u64>,
+}
+
+fn clear_address(text: &str) -> Result<ServerUri, String> {
+    match text.parse::<ServerUri>() {
+        Ok(uri) if uri.scheme == Scheme::Coap => Ok(uri),
+        Ok(_) => Err("there is no DTLS yet: give coap://, as in coap://127.0.0.1:5683".into()),
+        Err(problem) => Err(format!("{problem}: give one as coap://127.0.0.1:5683")),
+    }
 }
 
 /// What was seen so far.
@@ -86,7 +95,7 @@ fn show(arguments: &Arguments, json: bool) -> Result<bool, String> {
     );
 
     let server = match &arguments.server {
-        Some(uri) => uri.clone(),
+        Some(uri) => uri.to_string(),
         None => {
             processes.start_server()?;
             let ready = processes.wait_for(Source::Server, "ready", Duration::from_secs(10))?;

@@ -46,15 +46,14 @@ pub const DAY_MS: u64 = 86_400_000;
 pub fn decide(server: &Server, analyses: &Analyses, unix_ms: Option<u64>) -> Verdict {
     let refuse = |reason: String| Verdict::Refuse { reason };
     if server.security == Security::Dtls {
-        return refuse(format!("server {}: security = \"dtls\", and this version has no DTLS yet", server.name));
+        return refuse("security = \"dtls\", and this version has no DTLS yet".into());
     }
     let Some(uri) = &server.uri else {
-        return refuse(format!("server {} has no uri for NoSec, and this version has no DTLS yet", server.name));
+        return refuse("it has no uri for NoSec, and this version has no DTLS yet".into());
     };
     if !uri.is_loopback_literal() {
         return refuse(format!(
-            "server {}: {uri} is not a loopback literal; NoSec beyond this host needs DTLS instead",
-            server.name
+            "{uri} is not a loopback literal; beyond this host there is no NoSec, and this version has no DTLS yet"
         ));
     }
     let Some(unix_ms) = unix_ms else {

@@ -20,6 +20,7 @@
 pub mod air;
 pub mod airtime;
 pub mod command;
+mod input;
 pub mod modem;
 pub mod node;
 pub mod nodes_file;

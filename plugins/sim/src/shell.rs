@@ -1,11 +1,11 @@
 //! The rig in real time: a pseudo terminal for the host, command lines in, JSON lines out.
 
 use crate::command::{self, Line};
+use crate::input::CommandInput;
 use crate::modem::ModemConfig;
 use crate::node::NodeConfig;
 use crate::report;
 use crate::rig::{Rig, RigOutput};
-use lpwad_link::LineReader;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
@@ -67,7 +67,7 @@ pub fn run(options: Options, input: OwnedFd, stop: Option<OwnedFd>, output: &mut
         link: options.link,
         record,
         output,
-        reader: LineReader::default(),
+        commands: CommandInput::default(),
     };
     shell.plug()?;
     let result = shell.serve(&clock, input, stop, options.exit_on_eof);
@@ -81,7 +81,7 @@ struct Shell<'a> {
     link: PathBuf,
     record: Option<File>,
     output: &'a mut dyn Write,
-    reader: LineReader,
+    commands: CommandInput,
 }
 
 struct Port {
@@ -181,17 +181,7 @@ impl Shell<'_> {
     }
 
     fn read_commands(&mut self, now: Duration, fd: &OwnedFd) -> Result<Input, ShellError> {
-        let mut buffer = [0; 4096];
-        let count = match nix::unistd::read(fd, &mut buffer) {
-            Ok(0) => return Ok(Input::Ended),
-            Ok(count) => count,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Input::Open),
-            Err(_) => return Ok(Input::Ended),
-        };
-        let mut lines = Vec::new();
-        self.reader.push(buffer.get(..count).unwrap_or(&[]), |line| {
-            lines.push(line.map(|line| String::from_utf8_lossy(line).into_owned()).map_err(|error| error.to_string()));
-        });
+        let Some(lines) = self.commands.read(fd) else { return Ok(Input::Ended) };
         for line in lines {
             let result = match line.and_then(|line| command::parse(&line)) {
                 Ok(Line::Quit) => return Ok(Input::Quit),

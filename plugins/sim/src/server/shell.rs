@@ -4,7 +4,7 @@ use super::command::{self, Line};
 use super::engine::{Config, ObservePolicy, Output, Server};
 use super::event::Event;
 use super::path::Path;
-use lpwad_link::LineReader;
+use crate::input::CommandInput;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -62,7 +62,7 @@ pub fn run(args: ServerArgs) -> Result<(), ServerError> {
     let mut shell = Shell {
         server: Server::new(Config { observe, seed }),
         output: BufWriter::new(std::io::stdout().lock()),
-        reader: LineReader::default(),
+        commands: CommandInput::default(),
     };
     let addr = socket.local_addr().map_err(failed("listen"))?;
     shell.tell(&Event::Ready { addr })?;
@@ -72,7 +72,7 @@ pub fn run(args: ServerArgs) -> Result<(), ServerError> {
 struct Shell<W: Write> {
     server: Server,
     output: W,
-    reader: LineReader,
+    commands: CommandInput,
 }
 
 impl<W: Write> Shell<W> {
@@ -123,17 +123,7 @@ impl<W: Write> Shell<W> {
     }
 
     fn read_commands(&mut self, now: Duration) -> Result<Input, ServerError> {
-        let mut buffer = [0; 4096];
-        let count = match nix::unistd::read(std::io::stdin(), &mut buffer) {
-            Ok(0) => return Ok(Input::Ended),
-            Ok(count) => count,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Input::Open),
-            Err(_) => return Ok(Input::Ended),
-        };
-        let mut lines = Vec::new();
-        self.reader.push(buffer.get(..count).unwrap_or(&[]), |line| {
-            lines.push(line.map(|line| String::from_utf8_lossy(line).into_owned()).map_err(|error| error.to_string()));
-        });
+        let Some(lines) = self.commands.read(std::io::stdin()) else { return Ok(Input::Ended) };
         for line in lines {
             match line.and_then(|line| command::parse(&line)) {
                 Ok(Line::Quit) => return Ok(Input::Quit),
