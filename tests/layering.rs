@@ -53,7 +53,7 @@ const MODULES: [(&str, &[&str]); 12] = [
     // The shell reads analyses and plugins at the start, and frames lines; it knows nothing of LwM2M.
     ("io", &["config", "gateway", "policy", "store", "lpwad_link", "lpwad_lorawan"]),
     ("cli", &["config", "demo", "gateway", "io", "policy"]),
-    ("demo", &["io", "policy"]),
+    ("demo", &["config", "io", "policy"]),
 ];
 
 /// Packages with one home, by their name in code: if one must be replaced, this is what changes.
