@@ -39,7 +39,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the gateway until SIGTERM or SIGINT. With --json, events go to standard output, one object a line.
+    /// Run the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again. With --json, events go to standard output, one object a line.
     Run {
         /// Log debug events as well.
         #[arg(long)]
@@ -101,7 +101,8 @@ fn run_gateway(arguments: &Arguments, verbose: bool) -> ExitCode {
     }
     let state_dir = state_dir(arguments.state_dir.as_deref(), &config);
     let control_socket = control_socket(arguments.state_dir.as_deref(), Some(&config));
-    match run(&config, &Options { state_dir, control_socket, json: arguments.json }) {
+    let options = Options { config: arguments.config.clone(), state_dir, control_socket, json: arguments.json };
+    match run(&config, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => fail(exit::CONFIG, &errors),
         Err(error) => fail(exit::IO, &error),

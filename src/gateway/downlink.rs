@@ -38,11 +38,15 @@ impl Gateway {
     fn enqueue(&mut self, now: Now, id: NodeId, exchange: ExchangeId, wanted: Vec<(Path, Option<Value>)>) {
         let Some(node) = self.fleet.get(id) else { return };
         let (dev_eui, profile) = (node.dev_eui, node.profile.clone());
-        if self.network.device_status(dev_eui).is_none() {
-            // Its record is damaged: nothing can be sent to it.
+        let why = match (node.leaves, self.network.device_status(dev_eui)) {
+            (Some(_), _) => Some("the node is no longer configured"),
+            (None, None) => Some("the node is left out, because its record is damaged"),
+            (None, Some(_)) => None,
+        };
+        if let Some(why) = why {
             let answer = Answer::Unavailable { max_age_s: RETRY_AFTER_S };
             let path = wanted.first().map_or(Path::object(0), |(path, _)| *path);
-            self.refuse(now, id, exchange, answer, path, "the node is left out, because its record is damaged");
+            self.refuse(now, id, exchange, answer, path, why);
             return;
         }
         let mut items = Vec::new();
@@ -120,8 +124,10 @@ impl Gateway {
     pub(super) fn save_mailbox(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get_mut(id) else { return };
         node.show_mailbox();
-        let record = mailbox_to_bytes(node.mailbox.dropped, &node.pending_writes(now.mono, now.unix_ms));
-        self.persist.put(Table::Mailbox, node.dev_eui, record);
+        if node.leaves.is_none() {
+            let record = mailbox_to_bytes(node.mailbox.dropped, &node.pending_writes(now.mono, now.unix_ms));
+            self.persist.put(Table::Mailbox, node.dev_eui, record);
+        }
         self.dirty.insert(id);
     }
 

@@ -35,6 +35,10 @@ events! {
     Started = "started", Info;
     /// The gateway ends.
     Stopping = "stopping", Info;
+    /// The configuration was read again and holds now.
+    Reloaded = "reloaded", Info;
+    /// The configuration was read again and cannot be used; the former one holds.
+    ReloadFailed = "reload-failed", Error;
     /// A radio works; nodes can be heard.
     RadioReady = "radio-ready", Info;
     /// A radio does not work; it is started again.

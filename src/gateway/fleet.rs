@@ -1,4 +1,4 @@
-//! The nodes in a slab, an index by DevEUI, and one ordered set of deadlines.
+//! The nodes by number, an index by DevEUI, and one ordered set of deadlines.
 
 use super::input::NodeId;
 use crate::node::Node;
@@ -9,20 +9,36 @@ use std::collections::{BTreeMap, BTreeSet};
 /// All nodes.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    nodes: Vec<Node>,
+    nodes: BTreeMap<NodeId, Node>,
     by_eui: BTreeMap<DevEui, NodeId>,
     deadlines: BTreeSet<(Duration, NodeId)>,
-    deadline_of: Vec<Option<Duration>>,
+    deadline_of: BTreeMap<NodeId, Duration>,
+    /// Numbers are not used again, so that what is late for a node that went never meets another one.
+    next: u32,
 }
 
 impl Fleet {
     /// Adds a node.
     pub fn add(&mut self, node: Node) -> NodeId {
-        let id = NodeId(self.nodes.len() as u32);
+        let id = NodeId(self.next);
+        self.next += 1;
         self.by_eui.insert(node.dev_eui, id);
-        self.nodes.push(node);
-        self.deadline_of.push(None);
+        self.nodes.insert(id, node);
         id
+    }
+
+    /// No longer finds a node by its DevEUI.
+    pub fn hide(&mut self, id: NodeId) {
+        self.by_eui.retain(|_, known| *known != id);
+    }
+
+    /// Takes a node out.
+    pub fn remove(&mut self, id: NodeId) -> Option<Node> {
+        self.hide(id);
+        if let Some(deadline) = self.deadline_of.remove(&id) {
+            self.deadlines.remove(&(deadline, id));
+        }
+        self.nodes.remove(&id)
     }
 
     /// The node of a DevEUI.
@@ -34,36 +50,41 @@ impl Fleet {
     /// A node.
     #[must_use]
     pub fn get(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id.0 as usize)
+        self.nodes.get(&id)
     }
 
     /// A node, to change it; call [`Fleet::reschedule`] afterwards.
     pub fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
-        self.nodes.get_mut(id.0 as usize)
+        self.nodes.get_mut(&id)
     }
 
     /// All nodes.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index as u32), node))
+        self.nodes.iter().map(|(id, node)| (*id, node))
     }
 
     /// Ids of all nodes.
-    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.nodes.len() as u32).map(NodeId)
+    #[must_use]
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
     }
 
     /// Puts a node's deadline where it belongs.
     pub fn reschedule(&mut self, id: NodeId) {
         let deadline = self.get(id).and_then(Node::deadline);
-        let Some(slot) = self.deadline_of.get_mut(id.0 as usize) else { return };
-        if *slot != deadline {
-            if let Some(old) = slot.take() {
-                self.deadlines.remove(&(old, id));
-            }
-            if let Some(new) = deadline {
+        let known = self.deadline_of.get(&id).copied();
+        if known == deadline {
+            return;
+        }
+        if let Some(old) = known {
+            self.deadlines.remove(&(old, id));
+        }
+        match deadline {
+            Some(new) => {
                 self.deadlines.insert((new, id));
+                self.deadline_of.insert(id, new);
             }
-            *slot = deadline;
+            None => _ = self.deadline_of.remove(&id),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Everything that can wake the gateway.
 
+use crate::config::Config;
 use crate::gateway::control::Request;
+use crate::policy::Analyses;
 use core::time::Duration;
 
 /// The time that comes with each input.
@@ -41,6 +43,10 @@ pub enum Input {
     CommitFailed(u64, String),
     /// Somebody at the control socket asks; the number comes back with the answer.
     Request(u64, Request),
+    /// The configuration and the threat analyses, read again.
+    Reload(Box<Config>, Analyses),
+    /// They were to be read again, and the configuration cannot be used, for people. The former one holds.
+    ReloadFailed(String),
     /// A deadline has passed.
     Tick,
     /// Stop: deregister, persist, end.

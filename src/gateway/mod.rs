@@ -14,6 +14,7 @@ mod pace;
 mod persist;
 mod proxy;
 mod radios;
+mod reload;
 mod status;
 mod uplink;
 
@@ -23,7 +24,7 @@ use crate::policy::{self, Analyses, DAY_MS, Verdict};
 use crate::radio::Radio;
 use crate::store::record::{ProxyRecord, ValuesRecord, mailbox_from_bytes};
 use crate::store::{Loaded, Table};
-use crate::{codec, network};
+use crate::{codec, config, network};
 use core::time::Duration;
 use event::{Event, Kind};
 use fleet::Fleet;
@@ -33,6 +34,7 @@ use lpwad_lwm2m::Registry;
 use output::Output;
 use pace::Pace;
 use persist::Persist;
+use reload::Fixed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -47,9 +49,14 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct Gateway {
     servers: Vec<Served>,
     analyses: Analyses,
+    fixed: Fixed,
     radios: Vec<Radio>,
     network: Network,
     fleet: Fleet,
+    registry: Arc<Registry>,
+    /// Records of nodes that are not configured: their counters and nonces are needed if they come back.
+    retired: Loaded,
+    seed: u64,
     pace: Pace,
     /// Nodes that wait for a token to register, in order.
     paced: VecDeque<NodeId>,
@@ -84,9 +91,13 @@ impl Gateway {
         let mut gateway = Gateway {
             servers: Vec::new(),
             analyses,
+            fixed: Fixed::of(config),
             radios: radios.collect(),
             network,
             fleet: Fleet::default(),
+            registry: Arc::new(Registry::embedded()),
+            retired: reload::retired(config, loaded),
+            seed,
             pace: Pace::new(REGISTRATIONS_PER_S),
             paced: VecDeque::new(),
             dirty: BTreeSet::new(),
@@ -107,39 +118,39 @@ impl Gateway {
             gateway.say_verdict(&server.name, &verdict);
             gateway.servers.push(Served { config: server.clone(), verdict, judged: judged_at(now) });
         }
-        gateway.add_nodes(now, config, loaded, seed);
+        for node in &config.nodes {
+            gateway.add_node(now, node, loaded);
+        }
+        gateway.settle(now);
         gateway
     }
 
-    fn add_nodes(&mut self, now: Now, config: &Config, loaded: &Loaded, seed: u64) {
-        let registry = Arc::new(Registry::embedded());
-        for node in &config.nodes {
-            let Some(server) = config.servers.get(node.server) else { continue };
-            let restored = self.restored(node.dev_eui, loaded);
-            let writes = restored.mailbox.as_ref().map(|(_, writes)| writes.clone()).unwrap_or_default();
-            let seed = seed ^ u64::from_be_bytes(node.dev_eui.0).rotate_left(32);
-            let mut built = Node::new(node, server, &registry, restored, seed, now.unix_ms);
-            for write in writes {
-                // A profile that no longer has the actuator cannot send what was written for it.
-                if let Ok(payload) = codec::encode(&built.profile, write.path, write.value.as_ref()) {
-                    let ttl =
-                        write.time_left(now.unix_ms).min(Duration::from_secs(u64::from(built.profile.downlink.ttl_s)));
-                    let item = self.item(now, write.path, write.value, payload, ttl);
-                    if built.mailbox.put(item, u8::MAX).is_err() {
-                        built.mailbox.dropped += 1;
-                    }
-                } else {
+    /// A configured node as it was when its records were written. The network has it already.
+    fn add_node(&mut self, now: Now, node: &config::Node, loaded: &Loaded) {
+        let Some(server) = self.servers.get(node.server).map(|served| served.config.clone()) else { return };
+        let restored = self.restored(node.dev_eui, loaded);
+        let writes = restored.mailbox.as_ref().map(|(_, writes)| writes.clone()).unwrap_or_default();
+        let seed = self.seed ^ u64::from_be_bytes(node.dev_eui.0).rotate_left(32);
+        let mut built = Node::new(node, &server, &self.registry, restored, seed, now.unix_ms);
+        for write in writes {
+            // A profile that no longer has the actuator cannot send what was written for it.
+            if let Ok(payload) = codec::encode(&built.profile, write.path, write.value.as_ref()) {
+                let ttl =
+                    write.time_left(now.unix_ms).min(Duration::from_secs(u64::from(built.profile.downlink.ttl_s)));
+                let item = self.item(now, write.path, write.value, payload, ttl);
+                if built.mailbox.put(item, u8::MAX).is_err() {
                     built.mailbox.dropped += 1;
                 }
+            } else {
+                built.mailbox.dropped += 1;
             }
-            built.mailbox.expire(now.mono);
-            built.show_mailbox();
-            built.client.tick(now.mono, now.unix_ms);
-            let id = self.fleet.add(built);
-            self.offer_downlink(now, id);
-            self.dirty.insert(id);
         }
-        self.settle(now);
+        built.mailbox.expire(now.mono);
+        built.show_mailbox();
+        built.client.tick(now.mono, now.unix_ms);
+        let id = self.fleet.add(built);
+        self.offer_downlink(now, id);
+        self.dirty.insert(id);
     }
 
     fn restored(&mut self, dev_eui: DevEui, loaded: &Loaded) -> Restored {
@@ -182,6 +193,8 @@ impl Gateway {
                 let answer = self.answer_request(now, &what);
                 self.outputs.push_back(Output::Reply(request, answer));
             }
+            Input::Reload(config, analyses) => self.reload(now, &config, analyses),
+            Input::ReloadFailed(why) => self.say(Event::new(Kind::ReloadFailed).with("reason", why)),
             Input::Tick => self.tick(now),
             Input::Stop => self.stop(now),
         }

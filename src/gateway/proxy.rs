@@ -8,6 +8,7 @@ use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
 use super::output::Output;
 use crate::config::ServerUri;
+use crate::node::Node;
 use crate::store::Table;
 use crate::store::record::ProxyRecord;
 use lpwad_lwm2m::{ClientEvent, Output as ClientOutput, State as ClientState};
@@ -18,7 +19,7 @@ impl Gateway {
         if self.stopping.is_some() {
             return;
         }
-        let Some(node) = self.fleet.get_mut(id) else { return };
+        let Some(node) = self.fleet.get_mut(id).filter(|node| node.leaves.is_none()) else { return };
         let Some(served) = self.servers.get(node.server) else { return };
         if !served.verdict.permits_nosec() {
             let event = Event::new(Kind::PolicyRefused).node(node.dev_eui).server(&served.config.name);
@@ -59,7 +60,11 @@ impl Gateway {
     }
 
     pub(super) fn opened(&mut self, now: Now, id: NodeId, port: u16) {
-        let Some(node) = self.fleet.get_mut(id) else { return };
+        let Some(node) = self.fleet.get_mut(id).filter(|node| node.leaves.is_none()) else {
+            // The node has gone meanwhile.
+            self.outputs.push_back(Output::Close(id));
+            return;
+        };
         let permitted = self.servers.get(node.server).is_some_and(|served| served.verdict.permits_nosec());
         if !permitted || self.stopping.is_some() {
             node.session.close();
@@ -104,10 +109,11 @@ impl Gateway {
     }
 
     pub(super) fn tick_node(&mut self, now: Now, id: NodeId) {
-        if let Some(node) = self.fleet.get_mut(id) {
-            node.client.tick(now.mono, now.unix_ms);
+        let Some(node) = self.fleet.get_mut(id) else { return };
+        node.client.tick(now.mono, now.unix_ms);
+        if node.leaves.is_none() {
+            self.expire_downlinks(now, id);
         }
-        self.expire_downlinks(now, id);
         self.dirty.insert(id);
     }
 
@@ -127,6 +133,7 @@ impl Gateway {
                 ClientOutput::Event(event) => self.client_event(id, event),
             }
         }
+        self.finish_leaving(now, id);
     }
 
     /// The only place where a datagram leaves: never for a server whose verdict does not permit it.
@@ -142,15 +149,20 @@ impl Gateway {
     }
 
     fn save_proxy(&mut self, id: NodeId) {
-        let Some(node) = self.fleet.get(id) else { return };
-        let Some(served) = self.servers.get(node.server) else { return };
-        let record = ProxyRecord {
+        let Some(node) = self.fleet.get(id).filter(|node| node.leaves.is_none()) else { return };
+        let Some(record) = self.proxy_record(node) else { return };
+        self.persist.put(Table::Proxy, node.dev_eui, record.to_bytes());
+    }
+
+    /// What the store keeps of a proxy.
+    pub(super) fn proxy_record(&self, node: &Node) -> Option<ProxyRecord> {
+        let served = self.servers.get(node.server)?;
+        Some(ProxyRecord {
             server: served.config.name.clone(),
             endpoint: node.endpoint.clone(),
             local_port: node.session.local_port,
             snapshot: node.snapshot.clone(),
-        };
-        self.persist.put(Table::Proxy, node.dev_eui, record.to_bytes());
+        })
     }
 
     fn client_event(&mut self, id: NodeId, event: ClientEvent) {

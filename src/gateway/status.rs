@@ -15,11 +15,11 @@ impl Gateway {
         match request {
             Request::Status => self.status(now),
             Request::NodeList => {
-                json!(self.fleet.iter().map(|(_, node)| self.node_entry(now, node)).collect::<Vec<_>>())
+                json!(self.nodes().map(|(_, node)| self.node_entry(now, node)).collect::<Vec<_>>())
             }
             Request::NodeShow { node: name } => {
                 let by_eui = name.parse().ok().and_then(|dev_eui| self.fleet.by_eui(dev_eui));
-                let by_endpoint = || self.fleet.iter().find(|(_, node)| node.endpoint == *name).map(|(id, _)| id);
+                let by_endpoint = || self.nodes().find(|(_, node)| node.endpoint == *name).map(|(id, _)| id);
                 match by_eui.or_else(by_endpoint).and_then(|id: NodeId| self.fleet.get(id)) {
                     Some(node) => self.node_whole(now, node),
                     None => control::error(&format!(
@@ -31,8 +31,8 @@ impl Gateway {
     }
 
     fn status(&self, now: Now) -> Json {
-        let registered = self.fleet.iter().filter(|(_, node)| is_registered(node)).count();
-        let joined = self.fleet.iter().filter(|(_, node)| self.is_joined(node)).count();
+        let registered = self.nodes().filter(|(_, node)| is_registered(node)).count();
+        let joined = self.nodes().filter(|(_, node)| self.is_joined(node)).count();
         let network: serde_json::Map<String, Json> =
             self.network.counters().iter().map(|(name, count)| (name.to_string(), count.into())).collect();
         json!({
@@ -41,11 +41,16 @@ impl Gateway {
             "clock_trusted": now.unix_ms.is_some(),
             "radios": self.radios.iter().map(radio_entry).collect::<Vec<_>>(),
             "servers": self.servers.iter().map(server_entry).collect::<Vec<_>>(),
-            "nodes": { "configured": self.fleet.iter().count(), "joined": joined, "registered": registered },
+            "nodes": { "configured": self.nodes().count(), "joined": joined, "registered": registered },
             "store": { "commits": self.persist.commits, "failing": self.persist.is_failing() },
             "network": network,
             "counts": self.counts,
         })
+    }
+
+    /// The nodes that are configured.
+    fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.fleet.iter().filter(|(_, node)| node.leaves.is_none())
     }
 
     fn is_joined(&self, node: &Node) -> bool {

@@ -7,6 +7,8 @@ use super::*;
 use crate::config::{Config, Security, ServerUri};
 use lpwad_lorawan::{Activation, Key, Region};
 
+mod reload;
+
 const S: fn(u64) -> Duration = Duration::from_secs;
 /// 2027-01-15, wall time at the start of every test.
 const START_UNIX_MS: u64 = 1_800_000_000_000;

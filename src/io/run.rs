@@ -45,6 +45,8 @@ pub enum RunError {
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Configuration file, read again at SIGHUP.
+    pub config: PathBuf,
     /// State directory.
     pub state_dir: PathBuf,
     /// Control socket.
@@ -53,7 +55,7 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 ///
 /// # Errors
 /// Something that cannot be mended by waiting: configuration, store, control socket.
@@ -79,6 +81,7 @@ struct Shell {
     slots: Vec<Slot>,
     disk: Disk,
     inputs: mpsc::Receiver<Input>,
+    to_gateway: mpsc::Sender<Input>,
     disk_inputs: mpsc::Receiver<Input>,
     sockets: Sockets,
     json: bool,
@@ -107,6 +110,7 @@ impl Shell {
             slots,
             disk,
             inputs,
+            to_gateway,
             disk_inputs,
             sockets: Sockets::new()?,
             json: options.json,
@@ -119,6 +123,7 @@ impl Shell {
     async fn serve(mut self, options: &Options) -> Result<(), RunError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let (ask, mut asked) = mpsc::channel::<Asked>(16);
         let path = &options.control_socket;
         let control = Control::listen(path, ask).map_err(|error| RunError::Control { path: path.clone(), error })?;
@@ -140,6 +145,7 @@ impl Shell {
                 biased;
                 _ = terminate.recv() => self.input(Input::Stop),
                 _ = interrupt.recv() => self.input(Input::Stop),
+                _ = hang_up.recv() => reload(&options.config, &self.to_gateway)?,
                 input = self.disk_inputs.recv() => match input {
                     Some(input) => self.input(input),
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
@@ -235,6 +241,25 @@ impl Shell {
     fn slot(&mut self, radio: RadioIndex) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(radio.0))
     }
+}
+
+/// Reads configuration and threat analyses on a thread of their own: files may be many, and disks slow.
+fn reload(path: &Path, to_gateway: &mpsc::Sender<Input>) -> std::io::Result<()> {
+    let (path, to_gateway) = (path.to_path_buf(), to_gateway.clone());
+    let read = move || {
+        let config = Config::read(&path)?;
+        let analyses = Analyses::read(&config.analysis_dir)?;
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
+        Ok::<_, crate::config::ConfigErrors>(Input::Reload(Box::new(config), analyses))
+    };
+    std::thread::Builder::new().name("reload".into()).spawn(move || {
+        let input = read().unwrap_or_else(|errors| Input::ReloadFailed(errors.to_string()));
+        // The gateway has stopped meanwhile.
+        drop(to_gateway.blocking_send(input));
+    })?;
+    Ok(())
 }
 
 /// Whether `path` can be the state directory of this process: the one of the command line, of the configuration, of

@@ -1,6 +1,6 @@
 //! The LoRaWAN network of this gateway: its settings from the configuration, its devices from configuration and store.
 
-use crate::config::Config;
+use crate::config::{Config, Node};
 use crate::store::record::{BadRecord, device_from_bytes};
 use crate::store::{Loaded, Table};
 use core::time::Duration;
@@ -24,15 +24,24 @@ pub fn build(config: &Config, loaded: &Loaded, seed: u64) -> (Network, Vec<(DevE
     });
     let mut damaged = Vec::new();
     for node in &config.nodes {
-        match loaded.get(Table::Device, node.dev_eui).map(device_from_bytes).transpose() {
-            Ok(record) => {
-                let device = Device { dev_eui: node.dev_eui, activation: node.activation.clone() };
-                network.add_device(device, record);
-            }
-            Err(error) => damaged.push((node.dev_eui, error)),
+        if let Err(error) = add(&mut network, node, loaded) {
+            damaged.push((node.dev_eui, error));
         }
     }
     (network, damaged)
+}
+
+/// Adds a node with what the store has of it.
+pub fn add(network: &mut Network, node: &Node, loaded: &Loaded) -> Result<(), BadRecord> {
+    let record = loaded.get(Table::Device, node.dev_eui).map(device_from_bytes).transpose()?;
+    network.add_device(device(node), record);
+    Ok(())
+}
+
+/// A node as the network sees it.
+#[must_use]
+pub fn device(node: &Node) -> Device {
+    Device { dev_eui: node.dev_eui, activation: node.activation.clone() }
 }
 
 /// Channels of the region that a radio should listen on, most wanted first, in Hz.

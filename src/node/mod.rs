@@ -65,6 +65,8 @@ pub struct Node {
     pub told_refused: bool,
     /// State of the client as last to be stored.
     pub snapshot: Option<Snapshot>,
+    /// It is no longer configured; its proxy says goodbye until then at the latest.
+    pub leaves: Option<Duration>,
 }
 
 /// What the store had of a node.
@@ -144,6 +146,7 @@ impl Node {
             spoke: false,
             told_refused: false,
             snapshot,
+            leaves: None,
         };
         if let Some(values) = restored.values {
             node.restore_values(&values, unix_ms);
@@ -229,6 +232,9 @@ impl Node {
     /// When the node has something to do by itself.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
+        if self.leaves.is_some() {
+            return self.client.deadline().into_iter().chain(self.leaves).min();
+        }
         self.client.deadline().into_iter().chain(self.mailbox.deadline()).min()
     }
 }

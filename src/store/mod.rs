@@ -60,6 +60,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Adds a record.
+    pub fn put(&mut self, table: Table, dev_eui: DevEui, record: Vec<u8>) {
+        self.records.insert((table, dev_eui.0), record);
+    }
+
     /// One record.
     #[must_use]
     pub fn get(&self, table: Table, dev_eui: DevEui) -> Option<&[u8]> {

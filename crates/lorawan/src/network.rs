@@ -122,6 +122,22 @@ impl Network {
         self.index_addresses(device.dev_eui);
     }
 
+    /// Whether this device is there, with this activation.
+    pub fn is_configured_as(&self, device: &Device) -> bool {
+        self.nodes.get(&device.dev_eui).is_some_and(|node| node.activation == device.activation)
+    }
+
+    /// Forgets a device like [`remove_device`](Network::remove_device), and gives its record, which is given out to be
+    /// saved as well. With it the device can be added again.
+    pub fn take_device(&mut self, dev_eui: DevEui) -> Option<DeviceRecord> {
+        let ticket = self.save(dev_eui)?;
+        // What is reserved with this ticket is not used by the device that goes.
+        self.unsaved.remove(&ticket);
+        let record = self.nodes.get_mut(&dev_eui)?.record(ticket);
+        self.remove_device(dev_eui);
+        Some(record)
+    }
+
     /// Forgets a device. A frame for it that a radio already has is sent all the same.
     pub fn remove_device(&mut self, dev_eui: DevEui) {
         self.answers.remove(&dev_eui);
@@ -221,9 +237,9 @@ impl Network {
         self.nodes.get(&dev_eui).map(Node::status)
     }
 
-    /// Gives the device's record out to be saved.
-    fn save(&mut self, dev_eui: DevEui) {
-        let Some(node) = self.nodes.get_mut(&dev_eui) else { return };
+    /// Gives the device's record out to be saved; the ticket of that.
+    fn save(&mut self, dev_eui: DevEui) -> Option<u64> {
+        let node = self.nodes.get_mut(&dev_eui)?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         Counters::count(&mut self.counters.saves);
@@ -231,6 +247,7 @@ impl Network {
         if node.awaits(ticket) {
             self.unsaved.insert(ticket, dev_eui);
         }
+        Some(ticket)
     }
 
     fn drop_frame(&mut self, radio: RadioId, reason: DropReason, dev_addr_or_eui: Option<String>) {
