@@ -6,20 +6,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Packages of the workspace, and those of them that each may depend on, in tests too.
-const PACKAGES: [(&str, &[&str]); 7] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     (".", &["lpwad-link", "lpwad-lorawan", "lpwad-lwm2m"]),
     ("crates/link", &[]),
     ("crates/lorawan", &[]),
     ("crates/lwm2m", &[]),
     ("plugins/lora-serial", &["lpwad-link", "lpwad-sim"]),
     ("plugins/sim", &["lpwad-link"]),
+    ("tests/sim", &["lpwad", "lpwad-link", "lpwad-lorawan", "lpwad-lwm2m", "lpwad-sim"]),
     ("xtask", &[]),
 ];
 
 /// What the library crates must not depend on: they have no IO.
 const NOT_IN_CRATES: [&str; 5] = ["lpwad", "mio", "nix", "tokio", "tokio-serial"];
 
-/// What belongs into tests only: peers and tools. `plugins/sim` is a peer itself.
+/// What belongs into tests only: peers and tools. `plugins/sim` is a peer itself, `tests/sim` a test.
 const ONLY_FOR_TESTS: [&str; 5] = ["lorawan", "lorawan-device", "lpwad-sim", "proptest", "tempfile"];
 
 /// Modules of `src`, and what each may use of the others and of our crates. `config` is plain data that all may read;
@@ -169,8 +170,9 @@ fn manifest_violations(dir: &str, manifest: &str, allowed: &[&str]) -> String {
         for name in manifest.get(kind).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys) {
             let ours = name.starts_with("lpwad") && !allowed.contains(&name.as_str());
             let banned = dir.starts_with("crates/") && NOT_IN_CRATES.contains(&name.as_str());
-            let for_tests =
-                ONLY_FOR_TESTS.contains(&name.as_str()) && kind != "dev-dependencies" && dir != "plugins/sim";
+            let for_tests = ONLY_FOR_TESTS.contains(&name.as_str())
+                && kind != "dev-dependencies"
+                && !["plugins/sim", "tests/sim"].contains(&dir);
             if ours || banned || for_tests {
                 let _ = writeln!(found, "{dir}/Cargo.toml: {kind} must not have {name}");
             }

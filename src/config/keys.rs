@@ -82,11 +82,17 @@ pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
     let raw: BTreeMap<String, RawKeys> = parse(path, text, Secrecy::Secret)?;
     let mut keys = KeyFile::new();
     for (name, entry) in raw {
+        let line = || text.find(&name).map(|at| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count());
+        // What stands in the place of a DevEUI may be a key: it is not repeated.
+        let dev_eui: DevEui = name.parse().map_err(|_| ConfigError {
+            line: line(),
+            ..ConfigError::file(path, format!("a table name of {} bytes is not a DevEUI of 16 hex digits", name.len()))
+        })?;
         let fail = |key: &str, problem: &str| ConfigError {
-            key: Some(format!("[\"{}\"] {key}", name.chars().take(32).collect::<String>())),
+            line: line(),
+            key: Some(format!("[\"{dev_eui}\"] {key}")),
             ..ConfigError::file(path, problem)
         };
-        let dev_eui: DevEui = name.parse().map_err(|_| fail("", "table name is not a DevEUI of 16 hex digits"))?;
         let key = |field: &str, text: Option<Zeroizing<String>>| match text {
             None => Ok(None),
             Some(text) => hex_key(&text).map(Some).map_err(|problem| fail(field, problem)),
@@ -152,6 +158,7 @@ mod tests {
             ("[\"70b3d57ed0001234\"]\napp_key = \"2b7e151628aed2a6abf7158809cf4f\"\n", "not 32 hex digits"),
             ("[\"70b3d57ed0001234\"]\napp_key = \"11111111111111111111111111111111\"\n", "weak key"),
             ("[\"70b3\"]\napp_key = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "DevEUI"),
+            ("\n[\"2b7e151628aed2a6abf7158809cf4f3c\"]\napp_key = \"70b3\"\n", "toml:2: a table name of 32 bytes"),
             ("[\"70b3d57ed0001234\"]\nappkey = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "not a valid entry"),
             ("[\"70b3d57ed0001234\"]\napp_key = 2b7e151628aed2a6\n", "not a valid entry"),
         ] {

@@ -132,23 +132,33 @@ impl Gateway {
         let writes = restored.mailbox.as_ref().map(|(_, writes)| writes.clone()).unwrap_or_default();
         let seed = self.seed ^ u64::from_be_bytes(node.dev_eui.0).rotate_left(32);
         let mut built = Node::new(node, &server, &self.registry, restored, seed, now.unix_ms);
+        let mut given_up = Vec::new();
         for write in writes {
             // A profile that no longer has the actuator cannot send what was written for it.
-            if let Ok(payload) = codec::encode(&built.profile, write.path, write.value.as_ref()) {
-                let ttl =
-                    write.time_left(now.unix_ms).min(Duration::from_secs(u64::from(built.profile.downlink.ttl_s)));
-                let item = self.item(now, write.path, write.value, payload, ttl);
-                if built.mailbox.put(item, u8::MAX).is_err() {
-                    built.mailbox.dropped += 1;
-                }
-            } else {
-                built.mailbox.dropped += 1;
+            let Ok(payload) = codec::encode(&built.profile, write.path, write.value.as_ref()) else {
+                given_up.push((write.path, "the profile has no such actuator"));
+                continue;
+            };
+            let ttl = write.time_left(now.unix_ms).min(Duration::from_secs(u64::from(built.profile.downlink.ttl_s)));
+            let item = self.item(now, write.path, write.value, payload, ttl);
+            if ttl.is_zero() {
+                given_up.push((write.path, "out of time"));
+            } else if built.mailbox.put(item, u8::MAX).is_err() {
+                given_up.push((write.path, "too many are waiting"));
             }
         }
-        built.mailbox.expire(now.mono);
+        built.mailbox.dropped += given_up.len() as u64;
         built.show_mailbox();
         built.client.tick(now.mono, now.unix_ms);
+        let changed = !given_up.is_empty();
+        for (path, reason) in given_up {
+            let event = Event::new(Kind::DownlinkDropped).node(built.dev_eui).with("reason", reason);
+            self.say(event.with("path", path));
+        }
         let id = self.fleet.add(built);
+        if changed {
+            self.save_mailbox(now, id);
+        }
         self.offer_downlink(now, id);
         self.dirty.insert(id);
     }

@@ -22,6 +22,8 @@ cargo xtask COMMAND [ARGUMENTS]
                   only lay out the plugins: target/<profile>/plugins/<name>/
   test [ARGS]     check that what the tests need is there, build, run all tests; ARGS go to `cargo test`,
                   for example the part of a test's name
+  sim [ARGS]      the whole gateway in simulated time: one week of faults from a seed; the last line is the hash of the run
+                  (`sim --seed 7`, `sim --seeds 100`, `sim --help`)
   lint            formatting, clippy, documentation: all warnings are errors
   deny            licences, sources and known advisories of the dependencies, and who may use which (needs cargo-deny)
   ci              lint, deny, test
@@ -89,6 +91,7 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
             step("stage", || plugins::stage(places, release))
         }
         "test" => test::test(places, rest),
+        "sim" => sim(places, rest),
         "lint" => nothing_more(rest).and_then(|()| checks::lint(places)),
         "deny" => nothing_more(rest).and_then(|()| checks::deny(places)),
         "ci" => {
@@ -116,6 +119,12 @@ fn demo(places: &Places, rest: &[String]) -> Result<(), Failure> {
     })?;
     step("stage", || plugins::stage(places, false))?;
     step::become_program(std::process::Command::new(places.programs(false).join("lpwad")).arg("demo").args(rest))
+}
+
+fn sim(places: &Places, rest: &[String]) -> Result<(), Failure> {
+    step("build", || step::run(&mut cargo(places, &["build", "--profile", "sim", "-p", "lpwad-week"])))?;
+    let program = places.debug.with_file_name("sim").join("lpwad-week");
+    step::become_program(std::process::Command::new(program).args(rest))
 }
 
 fn only_release(rest: &[String]) -> Result<bool, Failure> {

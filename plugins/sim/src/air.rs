@@ -194,6 +194,11 @@ pub enum Command {
         /// What.
         uplink: Uplink,
     },
+    /// A node loses its memory and joins again; one activated by personalisation stays as it is.
+    Reboot {
+        /// Which node.
+        dev_eui: Eui,
+    },
     /// The next so many uplinks are lost.
     Drop(u32),
     /// The next so many downlinks are lost.
@@ -320,6 +325,12 @@ impl Air {
                 node.enqueue(uplink)?;
                 self.reschedule(index);
                 self.tick(now);
+            }
+            Command::Reboot { dev_eui } => {
+                let found = self.nodes.iter_mut().enumerate().find(|(_, node)| node.config().dev_eui == dev_eui);
+                let (index, node) = found.ok_or_else(|| format!("no node {dev_eui}"))?;
+                node.reboot(self.now);
+                self.reschedule(index);
             }
             Command::Drop(count) => self.drop_up = count,
             Command::DropDown(count) => self.drop_down = count,

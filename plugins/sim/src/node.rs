@@ -203,16 +203,7 @@ impl Node {
     #[must_use]
     pub fn new(config: NodeConfig, seed: u64) -> Self {
         let purpose = u64::from_be_bytes(config.dev_eui.0);
-        let phy = Phy::new(config.rx_tolerance.min(MAX_RX_TOLERANCE), config.pinned_hz);
-        let mut device = nb_device::Device::new(Configuration::new(Region::EU868), phy, Rng::new(seed, purpose));
-        device.set_datarate(match config.sf {
-            7 => DR::_5,
-            8 => DR::_4,
-            9 => DR::_3,
-            10 => DR::_2,
-            11 => DR::_1,
-            _ => DR::_0,
-        });
+        let mut device = new_device(&config, Rng::new(seed, purpose));
         let mut joined = false;
         if let Activation::Abp { dev_addr, nwk_s_key, app_s_key, fcnt_up } = &config.activation {
             let mut address = *dev_addr;
@@ -262,6 +253,20 @@ impl Node {
         }
         self.queue.push_back(uplink);
         Ok(())
+    }
+
+    /// Loses its session, and what it was about to send; joins again after a second.
+    pub(crate) fn reboot(&mut self, now: Duration) {
+        if matches!(self.config.activation, Activation::Abp { .. }) {
+            return;
+        }
+        let seed = self.rng.next();
+        self.device = new_device(&self.config, Rng::new(seed, 0));
+        self.joined = false;
+        self.failed_joins = 0;
+        self.queue.clear();
+        self.exchange = None;
+        self.next_at = Some(now + Duration::from_secs(1));
     }
 
     /// When [`Node::tick`] wants to be called. While a frame is being received there is no deadline:
@@ -472,6 +477,21 @@ impl Node {
     fn phy(&mut self) -> &mut Phy {
         self.device.get_radio()
     }
+}
+
+/// The foreign stack of a node without a session.
+fn new_device(config: &NodeConfig, rng: Rng) -> nb_device::Device<Phy, DefaultFactory, Rng, 256> {
+    let phy = Phy::new(config.rx_tolerance.min(MAX_RX_TOLERANCE), config.pinned_hz);
+    let mut device = nb_device::Device::new(Configuration::new(Region::EU868), phy, rng);
+    device.set_datarate(match config.sf {
+        7 => DR::_5,
+        8 => DR::_4,
+        9 => DR::_3,
+        10 => DR::_2,
+        11 => DR::_1,
+        _ => DR::_0,
+    });
+    device
 }
 
 /// Whether a node at `sf` can send `uplink`.

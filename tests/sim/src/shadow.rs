@@ -1,0 +1,262 @@
+//! What must hold, told a second time: a small model beside the gateway that sees what goes in and out and knows nothing
+//! of how the gateway works. Frames are read with foreign code (`lorawan`).
+
+use crate::site;
+use lorawan::default_crypto::DefaultFactory;
+use lorawan::keys::AppKey;
+use lorawan::parser::EncryptedJoinAcceptPayload;
+use lpwad::gateway::event::{Event, Kind};
+use lpwad::store::record::{ValuesRecord, device_from_bytes, mailbox_from_bytes};
+use lpwad::store::{Loaded, Table};
+use lpwad_lorawan::DevEui;
+use lpwad_lwm2m::{Path, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a node listens for its join accept: RX1 after 5 s, RX2 after 6 s, and the frame.
+const JOIN_WINDOW: Duration = Duration::from_secs(8);
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in ms since the start.
+    pub at_ms: u64,
+    /// Which rule.
+    pub rule: Rule,
+    /// What happened.
+    pub detail: String,
+}
+
+/// The classes of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// No counter and no nonce is used twice.
+    UsedTwice,
+    /// Nothing that was acknowledged is lost.
+    Lost,
+    /// No clear datagram without a NoSec verdict.
+    Clear,
+    /// Memory has a bound.
+    Memory,
+    /// Deadlines are kept.
+    Deadline,
+    /// The protocols of plugin and disk are kept.
+    Protocol,
+}
+
+/// A write that was acknowledged and has not reached its node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Owed {
+    value: bool,
+    since: Duration,
+}
+
+/// The model.
+#[derive(Default)]
+pub struct Shadow {
+    /// What was found.
+    pub violations: Vec<Violation>,
+    /// Frames on air by address and counter, of each session (counted by join).
+    down: BTreeMap<([u8; 4], u16), Vec<u8>>,
+    join_nonces: BTreeSet<(usize, Vec<u8>)>,
+    dev_nonces: BTreeSet<(usize, String)>,
+    joining: Vec<(usize, Duration)>,
+    /// The last uplink that the gateway delivered, by node and session address.
+    delivered: BTreeMap<(usize, String), u32>,
+    address: BTreeMap<usize, String>,
+    /// The last payload of each node with its counter, and whether the clock was trusted.
+    said: BTreeMap<usize, (u32, Vec<u8>, bool)>,
+    owed: BTreeMap<usize, Owed>,
+    /// The value of a write on its way from the server, by node.
+    asked: BTreeMap<usize, bool>,
+    /// Writes acknowledged, writes arrived.
+    pub writes: (u64, u64),
+    /// Confirmed uplinks acknowledged to their node.
+    pub acked: u64,
+}
+
+impl Shadow {
+    /// Notes a violation.
+    pub fn violated(&mut self, now: Duration, rule: Rule, detail: String) {
+        if self.violations.len() < 100 {
+            self.violations.push(Violation { at_ms: now.as_millis() as u64, rule, detail });
+        }
+    }
+
+    /// A node's frame is on air.
+    pub fn up(&mut self, now: Duration, frame: &[u8]) {
+        if frame.len() == 23 && frame[0] >> 5 == 0 {
+            let mut dev_eui = [0; 8];
+            dev_eui.copy_from_slice(&frame[9..17]);
+            dev_eui.reverse();
+            self.joining.retain(|(_, since)| *since + JOIN_WINDOW > now);
+            self.joining.push((site::number(dev_eui), now));
+        }
+    }
+
+    /// A frame of the gateway is on air.
+    pub fn down(&mut self, now: Duration, frame: &[u8]) {
+        match frame.first().map(|mhdr| mhdr >> 5) {
+            Some(1) => self.join_accept(now, frame),
+            Some(3 | 5) if frame.len() >= 12 => {
+                let address = [frame[1], frame[2], frame[3], frame[4]];
+                let counter = u16::from_le_bytes([frame[6], frame[7]]);
+                if self.down.insert((address, counter), frame.to_vec()).is_some() {
+                    self.violated(now, Rule::UsedTwice, format!("FCntDown {counter} of {address:02x?} on air twice"));
+                }
+            }
+            other => self.violated(now, Rule::Protocol, format!("message type {other:?} on air")),
+        }
+    }
+
+    fn join_accept(&mut self, now: Duration, frame: &[u8]) {
+        for (n, _) in self.joining.clone() {
+            let key = AppKey::from(site::key(n, 0));
+            let Ok(accept) = EncryptedJoinAcceptPayload::new_with_factory(frame.to_vec(), DefaultFactory) else {
+                break;
+            };
+            let accept = accept.decrypt(&key);
+            if accept.validate_mic(&key) {
+                // The session begins anew, and so do its counters.
+                let mut address = [0; 4];
+                address.copy_from_slice(accept.dev_addr().as_ref());
+                self.down.retain(|(of, _), _| *of != address);
+                if !self.join_nonces.insert((n, accept.app_nonce().as_ref().to_vec())) {
+                    self.violated(now, Rule::UsedTwice, format!("a JoinNonce of node {n} on air twice"));
+                }
+                return;
+            }
+        }
+        self.violated(now, Rule::Protocol, "a join accept for nobody who asked".into());
+    }
+
+    /// A node sent a payload.
+    pub fn said(&mut self, dev_eui: [u8; 8], fcnt: u32, payload: &[u8], clock_trusted: bool) {
+        self.said.insert(site::number(dev_eui), (fcnt, payload.to_vec(), clock_trusted));
+    }
+
+    /// A node's confirmed uplink was acknowledged: what it said must be on disk by now.
+    pub fn acked(&mut self, now: Duration, dev_eui: [u8; 8], fcnt: u32, disk: &Loaded, clock_trusted: bool) {
+        self.acked += 1;
+        let n = site::number(dev_eui);
+        let device = disk.get(Table::Device, DevEui(dev_eui)).and_then(|bytes| device_from_bytes(bytes).ok());
+        let stored = device.and_then(|device| device.session?.fcnt_up);
+        if stored.is_none_or(|stored| stored < fcnt) {
+            let detail = format!("node {n}: uplink {fcnt} is acknowledged, and the disk has {stored:?}");
+            return self.violated(now, Rule::Lost, detail);
+        }
+        let said = self.said.get(&n).filter(|(said, ..)| *said == fcnt);
+        let Some((wanted, dated)) = said.and_then(|(_, payload, dated)| Some((site::temperature(payload)?, *dated)))
+        else {
+            return;
+        };
+        // A value without a time is not stored.
+        if stored == Some(fcnt) && clock_trusted && dated {
+            let values =
+                disk.get(Table::Values, DevEui(dev_eui)).and_then(|bytes| ValuesRecord::from_bytes(bytes).ok());
+            let path = Path::resource(3303, 1, 5700);
+            let found = values.and_then(|v| v.readings.into_iter().find(|r| r.path == path)).map(|r| r.value);
+            if found != Some(Value::Float(wanted)) {
+                let detail = format!("node {n}: acknowledged {wanted} is not on disk, but {found:?}");
+                self.violated(now, Rule::Lost, detail);
+            }
+        }
+    }
+
+    /// A server writes to a node; `false` if another write to it is still on its way.
+    pub fn asks(&mut self, n: usize, value: bool) -> bool {
+        let free = !self.asked.contains_key(&n);
+        if free {
+            self.asked.insert(n, value);
+        }
+        free
+    }
+
+    /// The server has its answer, or none.
+    pub fn answered(&mut self, now: Duration, n: usize, accepted: bool) {
+        if let Some(value) = self.asked.remove(&n)
+            && accepted
+        {
+            self.writes.0 += 1;
+            self.owed.insert(n, Owed { value, since: now });
+        }
+    }
+
+    /// A node took a downlink.
+    pub fn received(&mut self, dev_eui: [u8; 8], payload: &[u8]) {
+        let n = site::number(dev_eui);
+        // LPP of an actuator: channel 0, value times 100 as 16 bits, 0xff.
+        let value = match payload {
+            [0, 0, 100, 0xff] => true,
+            [0, 0, 0, 0xff] => false,
+            _ => return,
+        };
+        if self.owed.get(&n).is_some_and(|owed| owed.value == value) {
+            self.owed.remove(&n);
+            self.writes.1 += 1;
+        } else if self.asked.get(&n) == Some(&value) {
+            // It is faster than its answer, or the answer was lost.
+            self.asked.remove(&n);
+        }
+    }
+
+    /// The gateway says something.
+    pub fn event(&mut self, now: Duration, event: &Event) {
+        let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) else { return };
+        let field = |name: &str| event.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        match event.kind {
+            Kind::NodeJoining => {
+                let nonce = field("dev_nonce").unwrap_or_default();
+                if !self.dev_nonces.insert((n, nonce.clone())) {
+                    self.violated(now, Rule::UsedTwice, format!("DevNonce {nonce} of node {n} accepted twice"));
+                }
+            }
+            Kind::NodeJoined => {
+                let address = field("dev_addr").unwrap_or_default();
+                self.delivered.remove(&(n, address.clone()));
+                self.address.insert(n, address);
+            }
+            Kind::Uplink => {
+                let fcnt = field("fcnt").and_then(|fcnt| fcnt.parse::<u32>().ok()).unwrap_or_default();
+                let key = (n, self.address.get(&n).cloned().unwrap_or_default());
+                if self.delivered.get(&key).is_some_and(|last| *last >= fcnt) {
+                    self.violated(now, Rule::UsedTwice, format!("uplink {fcnt} of node {n} delivered twice"));
+                }
+                self.delivered.insert(key, fcnt);
+            }
+            // Said to the operator: out of time, or never acknowledged by the node.
+            Kind::DownlinkDropped => _ = self.owed.remove(&n),
+            _ => {}
+        }
+    }
+
+    /// The power went: only the disk is left.
+    pub fn power_cut(&mut self, now: Duration, disk: &Loaded) {
+        self.check_owed(now, disk);
+        for ((n, _), last) in &mut self.delivered {
+            let device =
+                disk.get(Table::Device, DevEui(site::dev_eui(*n))).and_then(|bytes| device_from_bytes(bytes).ok());
+            match device.and_then(|device| device.session?.fcnt_up) {
+                Some(stored) => *last = stored.min(*last),
+                // Not yet saved: it may come again.
+                None => *last = 0,
+            }
+        }
+        self.delivered.retain(|_, last| *last > 0);
+    }
+
+    /// Every write that was acknowledged and is not with its node must be on disk.
+    pub fn check_owed(&mut self, now: Duration, disk: &Loaded) {
+        for (n, owed) in self.owed.clone() {
+            let mailbox = disk.get(Table::Mailbox, DevEui(site::dev_eui(n))).map(mailbox_from_bytes);
+            let pending = mailbox.and_then(Result::ok).map(|(_, pending)| pending).unwrap_or_default();
+            let there = pending.iter().any(|write| write.value == Some(Value::Boolean(owed.value)));
+            if !there {
+                let since = owed.since.as_secs();
+                let detail = format!("node {n}: the write acknowledged at {since} s is neither delivered nor on disk");
+                self.violated(now, Rule::Lost, detail);
+                self.owed.remove(&n);
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The site: two servers on this host, one radio, nodes of which every tenth is personalised.
+
+use lpwad::config::{self, Config, Profile, Security, Server};
+use lpwad::policy::Analyses;
+use lpwad_lorawan::{Activation, DevEui, JoinEui, Key, Region};
+use lpwad_sim::node::{self, Eui, NodeConfig, Uplink};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Addresses of the servers. The nodes of the second one sleep (queue mode).
+pub const SERVERS: [&str; 2] = ["127.0.0.1:5683", "127.0.0.1:5684"];
+/// Time between two uplinks of a node.
+pub const INTERVAL: Duration = Duration::from_secs(3600);
+/// Path that servers write to.
+pub const WRITTEN: &str = "/3306/0/5850";
+
+/// The DevEUI of node `n`.
+#[must_use]
+pub fn dev_eui(n: usize) -> [u8; 8] {
+    (0x70b3_d57e_d000_0000 + n as u64).to_be_bytes()
+}
+
+/// Its endpoint name.
+#[must_use]
+pub fn endpoint(n: usize) -> String {
+    lpwad::node::identity::endpoint(DevEui(dev_eui(n)), None)
+}
+
+/// Its number.
+#[must_use]
+pub fn number(dev_eui: [u8; 8]) -> usize {
+    (u64::from_be_bytes(dev_eui) & 0xff_ffff) as usize
+}
+
+/// Whether it is activated by personalisation.
+#[must_use]
+pub fn is_personalised(n: usize) -> bool {
+    n % 10 == 9
+}
+
+/// Its AppKey, or as `1` and `2` its session keys.
+#[must_use]
+pub fn key(n: usize, which: u8) -> [u8; 16] {
+    let mut key = [which; 16];
+    key[..8].copy_from_slice(&dev_eui(n));
+    key
+}
+
+fn dev_addr(n: usize) -> [u8; 4] {
+    // NwkID 1, so that it does not meet the addresses that the network gives out (NetID 0).
+    (0x0200_0000 + n as u32).to_be_bytes()
+}
+
+/// An LPP payload of a temperature in tenths of a degree (channel 1) and a humidity (channel 2).
+#[must_use]
+pub fn payload(tenths: i16) -> Vec<u8> {
+    let [high, low] = tenths.to_be_bytes();
+    vec![1, 0x67, high, low, 2, 0x68, 0x91]
+}
+
+/// The temperature of a payload.
+#[must_use]
+pub fn temperature(payload: &[u8]) -> Option<f64> {
+    match payload {
+        [1, 0x67, high, low, ..] => Some(f64::from(i16::from_be_bytes([*high, *low])) / 10.0),
+        _ => None,
+    }
+}
+
+/// The virtual nodes.
+#[must_use]
+pub fn nodes(count: usize) -> Vec<NodeConfig> {
+    (0..count)
+        .map(|n| NodeConfig {
+            dev_eui: Eui(dev_eui(n)),
+            activation: if is_personalised(n) {
+                node::Activation::Abp {
+                    dev_addr: dev_addr(n),
+                    nwk_s_key: node::Key(key(n, 1)),
+                    app_s_key: node::Key(key(n, 2)),
+                    fcnt_up: 0,
+                }
+            } else {
+                node::Activation::Otaa { join_eui: Eui([0; 8]), app_key: node::Key(key(n, 0)) }
+            },
+            sf: 7,
+            interval: Some(INTERVAL),
+            uplinks: (0..4)
+                .map(|turn| Uplink {
+                    fport: 1,
+                    payload: payload(200 + turn * 7 + (n % 50) as i16),
+                    confirmed: turn == 3,
+                })
+                .collect(),
+            start_delay: Duration::from_millis(1000 + INTERVAL.as_millis() as u64 * n as u64 / count as u64),
+            join_retry: Duration::from_secs(30),
+            rx_tolerance: Duration::from_millis(50),
+            pinned_hz: None,
+            rssi_dbm: -60 - (n % 50) as i16,
+            snr_db: 8,
+        })
+        .collect()
+}
+
+/// The configuration of the gateway, with the nodes that `wanted` names.
+#[must_use]
+pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
+    let text =
+        include_str!("../../../profiles/cayenne-lpp.toml").replace("expect_uplink_s = 900", "expect_uplink_s = 3600");
+    let profile =
+        Arc::new(Profile::parse(Path::new("cayenne-lpp.toml"), &text).expect("the profile of the repository"));
+    let server = |(name, address): (&str, &str), reachable| Server {
+        name: name.into(),
+        uri: format!("coap://{address}").parse().ok(),
+        secure_uri: None,
+        security: Security::Auto,
+        reachable,
+    };
+    Config {
+        state_dir: None,
+        control_socket: None,
+        plugin_dirs: Vec::new(),
+        analysis_dir: "threat-analysis.d".into(),
+        rx1_delay_s: 5,
+        radios: vec![config::Radio {
+            name: "roof".into(),
+            plugin: "simulated".into(),
+            region: Region::Eu868,
+            settings: serde_json::Map::new(),
+        }],
+        servers: vec![server(("east", SERVERS[0]), true), server(("west", SERVERS[1]), false)],
+        nodes: (0..count)
+            .filter(|n| wanted(*n))
+            .map(|n| config::Node {
+                dev_eui: DevEui(dev_eui(n)),
+                profile: profile.clone(),
+                activation: if is_personalised(n) {
+                    Activation::Abp {
+                        dev_addr: lpwad_link::hex::encode(&dev_addr(n)).parse().expect("8 digits"),
+                        nwk_s_key: Key::new(key(n, 1)),
+                        app_s_key: Key::new(key(n, 2)),
+                        relaxed_counter: false,
+                    }
+                } else {
+                    Activation::Otaa { join_eui: Some(JoinEui([0; 8])), app_key: Key::new(key(n, 0)) }
+                },
+                server: n % 2,
+                endpoint: None,
+            })
+            .collect(),
+        warnings: Vec::new(),
+    }
+}
+
+/// What the operator's directory of threat analyses holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Folder {
+    /// Whether there is an analysis for each server.
+    pub named: [bool; 2],
+    /// Whether there is a file that does not parse.
+    pub broken: bool,
+}
+
+/// Last valid day of the analyses: 2027-06-01.
+const LAST_DAY_MS: u64 = 1_811_808_000_000;
+/// The daemon trusts no clock before this (`src/io/clock.rs`).
+pub const NOT_BEFORE_UNIX_MS: u64 = 1_795_478_400_000;
+
+impl Folder {
+    /// Everything there and well.
+    pub const WHOLE: Folder = Folder { named: [true, true], broken: false };
+
+    /// The files as the gateway reads them.
+    #[must_use]
+    pub fn analyses(self) -> Analyses {
+        let mut analyses = Analyses::default();
+        for (address, named) in SERVERS.iter().zip(self.named) {
+            if named {
+                let text = format!(
+                    "schema = 1\nid = \"TA-{address}\"\nexpires = 2027-06-01\n[scope]\nserver = \"coap://{address}\"\n"
+                );
+                analyses.add(Path::new("ta.toml"), &text);
+            }
+        }
+        if self.broken {
+            analyses.add(Path::new("broken.toml"), "schema = ");
+        }
+        analyses
+    }
+
+    /// Whether a clear datagram to server `index` is permitted: the rule of LwM2M 1.1 §7.1.1 in this first form of the
+    /// policy, told a second time and from other data than the product's.
+    #[must_use]
+    pub fn permits(self, index: usize, unix_ms: u64) -> bool {
+        let in_time = (NOT_BEFORE_UNIX_MS..LAST_DAY_MS + 86_400_000).contains(&unix_ms);
+        in_time && !self.broken && self.named.get(index).copied().unwrap_or(false)
+    }
+}

@@ -1,0 +1,491 @@
+//! One run: everything on one clock, from one seed. What is due first happens first; nothing waits for real time.
+
+use crate::disk::Disk;
+use crate::faults::Faults;
+use crate::net::{Net, To};
+use crate::plugin::Plugin;
+use crate::shadow::{Rule, Shadow, Violation};
+use crate::site::{self, Folder};
+use crate::tally::{self, inside};
+use crate::trace::Trace;
+use lpwad::gateway::Gateway;
+use lpwad::gateway::input::{Input, NodeId, Now};
+use lpwad::gateway::output::Output;
+use lpwad::store::Table;
+use lpwad_sim::air::{Air, AirEvent, Direction};
+use lpwad_sim::rng::Rng;
+use lpwad_sim::server::{Config as ServerConfig, Event as ServerEvent, ObservePolicy, Output as ServerOutput, Server};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Wall time at the start: 2026-12-01.
+const START_UNIX_MS: u64 = 1_796_083_200_000;
+/// Turns without time going on, before a run counts as stuck: a tick serves 64 nodes.
+const MAX_TURNS: u32 = 10_000;
+/// Memory that a gateway may hold at rest: a base and so much for each node, in bytes.
+const MEMORY: (i64, i64) = (150_000, 12_000);
+
+/// A mistake on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// The disk says that device records are written, and they are not: counters are not reserved.
+    CounterNotReserved,
+    /// A buffer for every datagram that comes in is kept for ever.
+    QueueUnbounded,
+    /// The disk says that writes waiting for a node are stored, and they are not.
+    AcknowledgedNotStored,
+    /// One more clear datagram leaves when a session is closed.
+    ClearDatagram,
+}
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Decides everything.
+    pub seed: u64,
+    /// Nodes.
+    pub nodes: usize,
+    /// How long.
+    pub length: Duration,
+    /// A mistake on purpose.
+    pub planted: Option<Planted>,
+    /// Number of a node whose story is told on standard error.
+    pub watch: Option<usize>,
+}
+
+impl Settings {
+    /// One week of a site with 500 nodes.
+    #[must_use]
+    pub fn week(seed: u64) -> Settings {
+        Settings { seed, nodes: 500, length: Duration::from_secs(7 * 86_400), planted: None, watch: None }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Hash of everything that went in and out.
+    pub hash: String,
+    /// What must not be.
+    pub violations: Vec<Violation>,
+    /// How often things happened, for people.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// The world.
+pub struct World {
+    pub(crate) settings: Settings,
+    pub(crate) rng: Rng,
+    pub(crate) now: Duration,
+    /// Milliseconds that the wall clock is off.
+    pub(crate) clock_off_ms: i64,
+    pub(crate) air: Air,
+    pub(crate) plugin: Plugin,
+    pub(crate) disk: Disk,
+    pub(crate) net: Net,
+    pub(crate) servers: [Server; 2],
+    pub(crate) folder: Folder,
+    pub(crate) shadow: Shadow,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// Node numbers that are not configured at the moment.
+    pub(crate) left_out: BTreeSet<usize>,
+    endpoints: BTreeMap<String, usize>,
+    gateway: Option<Gateway>,
+    booted: Duration,
+    /// Local port and server of each open session, and whose a port is.
+    sockets: BTreeMap<NodeId, (u16, usize)>,
+    ports: BTreeMap<u16, NodeId>,
+    next_port: u16,
+    trace: Trace,
+    hoard: Vec<Vec<u8>>,
+    next_check: Duration,
+    most_memory: i64,
+}
+
+/// Runs it.
+#[must_use]
+pub fn run(settings: Settings) -> Outcome {
+    let mut world = World::new(settings);
+    let mut faults = Faults::new(settings.seed, settings.length);
+    world.boot();
+    let mut turns = 0;
+    while world.now < settings.length {
+        let next = world.deadline().into_iter().chain(faults.deadline()).min().unwrap_or(settings.length);
+        if next > world.now {
+            turns = 0;
+            world.now = next.min(settings.length);
+        }
+        turns += 1;
+        if turns > MAX_TURNS {
+            world.shadow.violated(world.now, Rule::Deadline, "time does not go on".into());
+            break;
+        }
+        world.turn();
+        faults.turn(&mut world);
+    }
+    world.finish()
+}
+
+impl World {
+    fn new(settings: Settings) -> World {
+        let seed = settings.seed;
+        let mut disk = Disk::new(seed);
+        disk.forgets = match settings.planted {
+            Some(Planted::CounterNotReserved) => Some(Table::Device),
+            Some(Planted::AcknowledgedNotStored) => Some(Table::Mailbox),
+            _ => None,
+        };
+        World {
+            settings,
+            rng: Rng::new(seed, 10),
+            now: Duration::ZERO,
+            clock_off_ms: 0,
+            air: Air::new(seed, site::nodes(settings.nodes)),
+            plugin: Plugin::new(seed),
+            disk,
+            net: Net::new(seed),
+            servers: [server(seed, 0), server(seed, 1)],
+            folder: Folder::WHOLE,
+            shadow: Shadow::default(),
+            counts: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            endpoints: (0..settings.nodes).map(|n| (site::endpoint(n), n)).collect(),
+            gateway: None,
+            booted: Duration::ZERO,
+            sockets: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            next_port: 20_000,
+            trace: Trace::default(),
+            hoard: Vec::new(),
+            next_check: Duration::from_secs(3600),
+            most_memory: 0,
+        }
+    }
+
+    pub(crate) fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+
+    /// Tells what happens to a node, if somebody watches it.
+    pub(crate) fn tell(&self, n: usize, what: impl FnOnce() -> String) {
+        if self.settings.watch == Some(n) {
+            eprintln!("{:>12} ms  {}", self.now.as_millis(), what());
+        }
+    }
+
+    /// Milliseconds since 1970, as the machine's clock shows it.
+    fn wall_ms(&self) -> u64 {
+        (START_UNIX_MS + self.now.as_millis() as u64).saturating_add_signed(self.clock_off_ms)
+    }
+
+    fn time(&self) -> Now {
+        let wall = self.wall_ms();
+        Now { mono: self.now - self.booted, unix_ms: (wall >= site::NOT_BEFORE_UNIX_MS).then_some(wall) }
+    }
+
+    /// The machine starts.
+    pub(crate) fn boot(&mut self) {
+        self.booted = self.now;
+        let (now, seed) = (self.time(), self.rng.next());
+        let (nodes, left_out, loaded) = (self.settings.nodes, &self.left_out, &self.disk.synced);
+        self.gateway = Some(inside(|| {
+            let config = site::config(nodes, |n| !left_out.contains(&n));
+            Gateway::new(now, &config, self.folder.analyses(), loaded, seed)
+        }));
+        self.count("boots");
+        self.tell(self.settings.watch.unwrap_or_default(), || "the gateway starts".into());
+        self.drain();
+    }
+
+    /// The power goes, and comes back when [`World::boot`] is called.
+    pub(crate) fn power_cut(&mut self) {
+        let gateway = self.gateway.take();
+        inside(|| drop(gateway));
+        inside(|| self.hoard.clear());
+        if self.settings.planted != Some(Planted::QueueUnbounded) && tally::live() != 0 {
+            self.shadow.violated(self.now, Rule::Memory, format!("{} bytes outlive the gateway", tally::live()));
+        }
+        self.disk.power_cut();
+        self.plugin.power_cut();
+        self.sockets.clear();
+        self.ports.clear();
+        self.shadow.power_cut(self.now, &self.disk.synced);
+    }
+
+    /// Server `index` restarts and has forgotten everything.
+    pub(crate) fn restart_server(&mut self, index: usize) {
+        let seed = self.rng.next();
+        if let Some(slot) = self.servers.get_mut(index) {
+            *slot = server(seed, index as u64);
+        }
+        // What it was asked to write is forgotten too.
+        for n in (0..self.settings.nodes).filter(|n| n % 2 == index) {
+            self.shadow.answered(self.now, n, false);
+        }
+    }
+
+    /// Gives the gateway an input, made in its own memory.
+    pub(crate) fn input(&mut self, make: impl FnOnce() -> Input) {
+        let now = self.time();
+        let Some(gateway) = &mut self.gateway else { return };
+        inside(|| gateway.handle(now, make()));
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        loop {
+            let Some(gateway) = &mut self.gateway else { return };
+            let Some(output) = inside(|| gateway.poll()) else { break };
+            self.trace.output(self.now, &output);
+            let answer = self.carry_out(&output);
+            inside(|| drop(output));
+            if let Some((id, port)) = answer {
+                let now = self.time();
+                let Some(gateway) = &mut self.gateway else { return };
+                inside(|| gateway.handle(now, Input::Opened(id, port)));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: &Output) -> Option<(NodeId, u16)> {
+        let now = self.now;
+        match output {
+            Output::StartPlugin(_) => self.plugin.start(now),
+            Output::WritePlugin(_, line) => {
+                if let Err(problem) = self.plugin.written(now, line) {
+                    self.shadow.violated(now, Rule::Protocol, problem);
+                }
+            }
+            Output::KillPlugin(_) => self.plugin.exit(now),
+            Output::Open { session, peer, local_port } => {
+                let index = usize::from(peer.port() - 5683);
+                let port = local_port.filter(|port| !self.ports.contains_key(port)).unwrap_or_else(|| self.free_port());
+                self.sockets.insert(*session, (port, index));
+                self.ports.insert(port, *session);
+                return Some((*session, port));
+            }
+            Output::Send(session, bytes) => self.send(*session, bytes),
+            Output::Close(session) => {
+                if self.settings.planted == Some(Planted::ClearDatagram) && self.sockets.contains_key(session) {
+                    self.send(*session, &[0x40, 0, 0, 0]);
+                }
+                if let Some((port, _)) = self.sockets.remove(session) {
+                    self.ports.remove(&port);
+                }
+            }
+            Output::Commit(batch) => {
+                if let Err(problem) = self.disk.commit(now, batch.clone()) {
+                    self.shadow.violated(now, Rule::Protocol, problem);
+                }
+            }
+            Output::Event(event) => {
+                self.count(event.kind.name());
+                if let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) {
+                    self.tell(n, || event.to_text());
+                }
+                self.shadow.event(now, event);
+            }
+            Output::Reply(..) | Output::Stopped => {}
+        }
+        None
+    }
+
+    fn free_port(&mut self) -> u16 {
+        loop {
+            self.next_port = if self.next_port >= 60_000 { 20_000 } else { self.next_port + 1 };
+            if !self.ports.contains_key(&self.next_port) {
+                return self.next_port;
+            }
+        }
+    }
+
+    fn send(&mut self, session: NodeId, bytes: &[u8]) {
+        let Some((port, index)) = self.sockets.get(&session).copied() else {
+            return self.shadow.violated(self.now, Rule::Protocol, "a datagram without a socket".into());
+        };
+        if !self.folder.permits(index, self.wall_ms()) {
+            let detail = format!("a clear datagram of session {} to server {index} without a verdict", session.0);
+            self.shadow.violated(self.now, Rule::Clear, detail);
+        }
+        self.count("datagrams_sent");
+        self.net.send(self.now, To::Server { index, from: port }, bytes);
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let gateway = self.gateway.as_ref().and_then(Gateway::deadline).map(|mono| self.booted + mono);
+        gateway
+            .into_iter()
+            .chain(self.air.deadline())
+            .chain(self.plugin.deadline())
+            .chain(self.disk.deadline())
+            .chain(self.net.deadline())
+            .chain(self.servers.iter().filter_map(Server::deadline))
+            .chain([self.next_check])
+            .min()
+    }
+
+    /// Everything that is due.
+    fn turn(&mut self) {
+        self.air.tick(self.now);
+        self.plugin.tick(self.now, &mut self.air);
+        self.air_events();
+        while let Some(said) = self.plugin.take(self.now) {
+            if let crate::plugin::Said::Line(_, line) = &said {
+                self.trace.note(self.now, "plugin", line.as_bytes());
+            }
+            self.input(|| said.input());
+        }
+        if let Some(input) = self.disk.finish(self.now) {
+            self.input(input);
+        }
+        while let Some((to, bytes)) = self.net.take(self.now) {
+            self.arrive(to, &bytes);
+        }
+        for index in 0..self.servers.len() {
+            if let Some(server) = self.servers.get_mut(index) {
+                server.tick(self.now);
+            }
+            self.drain_server(index);
+        }
+        self.tick_gateway();
+        if self.next_check <= self.now {
+            self.next_check += Duration::from_secs(3600);
+            self.check();
+        }
+    }
+
+    fn tick_gateway(&mut self) {
+        let due = |world: &World| {
+            let deadline = world.gateway.as_ref().and_then(Gateway::deadline);
+            deadline.is_some_and(|mono| world.booted + mono <= world.now)
+        };
+        let mut ticks = 0;
+        while due(self) {
+            self.input(|| Input::Tick);
+            ticks += 1;
+            if ticks > MAX_TURNS {
+                let detail = format!("still due after {ticks} ticks");
+                return self.shadow.violated(self.now, Rule::Deadline, detail);
+            }
+        }
+    }
+
+    fn air_events(&mut self) {
+        while let Some(event) = self.air.poll() {
+            match event {
+                AirEvent::OnAir { direction: Direction::Up, start, frame, .. } => self.shadow.up(start, &frame.data),
+                AirEvent::OnAir { direction: Direction::Down, start, frame, .. } => {
+                    self.shadow.down(start, &frame.data)
+                }
+                AirEvent::ToGateway(heard) => {
+                    self.count("frames_heard");
+                    if self.gateway.is_some() {
+                        self.plugin.heard(&heard);
+                    }
+                }
+                AirEvent::UplinkSent { dev_eui, fcnt, uplink } => {
+                    let trusted = self.time().unix_ms.is_some();
+                    self.shadow.said(dev_eui.0, fcnt, &uplink.payload, trusted);
+                }
+                AirEvent::NodeReceived { dev_eui, payload, fport: Some(99), .. } => {
+                    self.tell(site::number(dev_eui.0), || format!("the node takes {payload:02x?}"));
+                    self.shadow.received(dev_eui.0, &payload)
+                }
+                AirEvent::Acked { dev_eui, fcnt } => {
+                    let trusted = self.time().unix_ms.is_some();
+                    self.shadow.acked(self.now, dev_eui.0, fcnt, &self.disk.synced, trusted);
+                }
+                AirEvent::NodeBroken { dev_eui, detail } => {
+                    self.shadow.violated(self.now, Rule::Protocol, format!("node {dev_eui}: {detail}"));
+                }
+                AirEvent::NodeReceived { .. }
+                | AirEvent::NodeJoined { .. }
+                | AirEvent::JoinFailed { .. }
+                | AirEvent::NoAck { .. }
+                | AirEvent::Missed { .. } => {}
+            }
+        }
+    }
+
+    fn arrive(&mut self, to: To, bytes: &[u8]) {
+        match to {
+            To::Server { index, from } => {
+                let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), from);
+                if let Some(server) = self.servers.get_mut(index) {
+                    server.handle_datagram(self.now, from, bytes);
+                }
+                self.drain_server(index);
+            }
+            To::Proxy { port, index } => {
+                let Some(id) = self.ports.get(&port).copied() else { return };
+                // A connected socket takes datagrams of its peer only.
+                if self.sockets.get(&id) != Some(&(port, index)) {
+                    return;
+                }
+                if self.settings.planted == Some(Planted::QueueUnbounded) {
+                    inside(|| self.hoard.push(Vec::with_capacity(1024)));
+                }
+                self.trace.note(self.now, "datagram", bytes);
+                self.input(|| Input::Datagram(id, bytes.to_vec()));
+            }
+        }
+    }
+
+    pub(crate) fn drain_server(&mut self, index: usize) {
+        while let Some(output) = self.servers.get_mut(index).and_then(Server::poll) {
+            match output {
+                ServerOutput::Send { to, bytes } => {
+                    self.net.send(self.now, To::Proxy { port: to.port(), index }, &bytes)
+                }
+                ServerOutput::Event(ServerEvent::Written(answer)) => {
+                    let accepted = answer.code.as_deref() == Some("2.04");
+                    if let Some(n) = self.endpoints.get(&answer.ep).copied() {
+                        self.tell(n, || format!("the server has its answer: {:?} {:?}", answer.code, answer.error));
+                        self.shadow.answered(self.now, n, accepted);
+                    }
+                }
+                ServerOutput::Event(ServerEvent::Error { detail }) => {
+                    let ep = detail.strip_prefix("not registered: ").unwrap_or_default();
+                    if let Some(n) = self.endpoints.get(ep) {
+                        self.shadow.answered(self.now, *n, false);
+                    }
+                }
+                ServerOutput::Event(ServerEvent::Notify(_)) => self.count("server_notified"),
+                ServerOutput::Event(ServerEvent::Registered { .. }) => self.count("server_registered"),
+                ServerOutput::Event(_) => {}
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        self.shadow.check_owed(self.now, &self.disk.synced);
+        let memory = tally::live();
+        self.most_memory = self.most_memory.max(memory);
+        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64;
+        if memory > bound {
+            self.shadow.violated(self.now, Rule::Memory, format!("{memory} bytes live, more than {bound}"));
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        self.check();
+        let gateway = self.gateway.take();
+        inside(|| drop(gateway));
+        inside(|| self.hoard.clear());
+        let more = [
+            ("frames_sent", self.plugin.sent),
+            ("commits", self.disk.commits),
+            ("writes_acknowledged", self.shadow.writes.0),
+            ("writes_arrived", self.shadow.writes.1),
+            ("uplinks_acknowledged", self.shadow.acked),
+            ("most_memory_bytes", self.most_memory.unsigned_abs()),
+        ];
+        self.counts.extend(more);
+        Outcome { hash: self.trace.hash(), violations: self.shadow.violations, counts: self.counts }
+    }
+}
+
+fn server(seed: u64, index: u64) -> Server {
+    Server::new(ServerConfig { observe: ObservePolicy::Sensors, seed: seed ^ (index + 1) << 32 })
+}

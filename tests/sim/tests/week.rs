@@ -1,0 +1,80 @@
+//! The gateway over a week of faults; and mistakes on purpose, to see that the harness finds them.
+
+use lpwad_week::{Outcome, Planted, Rule, Settings, run};
+use std::process::Command;
+use std::time::Duration;
+
+fn days(seed: u64, nodes: usize, days: u64) -> Settings {
+    Settings { nodes, length: Duration::from_secs(days * 86_400), ..Settings::week(seed) }
+}
+
+fn planted(mistake: Planted) -> Outcome {
+    run(Settings { planted: Some(mistake), ..days(3, 60, 3) })
+}
+
+fn has(outcome: &Outcome, rule: Rule) -> bool {
+    outcome.violations.iter().any(|violation| violation.rule == rule)
+}
+
+#[test]
+fn one_week_of_500_nodes_with_all_faults_breaks_no_rule() {
+    let outcome = run(Settings::week(1));
+    assert_eq!(outcome.violations, []);
+    // Enough has happened for that to mean something.
+    for (what, least) in [
+        ("uplink", 50_000),
+        ("node-joining", 500),
+        ("uplinks_acknowledged", 10_000),
+        ("writes_acknowledged", 300),
+        ("server_notified", 10_000),
+        ("boots", 40),
+        ("store-failed", 10),
+        ("radio-lost", 50),
+        ("reloaded", 50),
+        ("policy-verdict", 50),
+        ("frame-dropped", 1_000),
+    ] {
+        let count = outcome.counts.get(what).copied().unwrap_or(0);
+        assert!(count >= least, "{what}: {count}");
+    }
+}
+
+#[test]
+fn the_same_seed_in_two_processes_gives_the_same_hash_and_another_seed_another() {
+    let hash = |seed: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lpwad-week"))
+            .args(["--seed", seed, "--nodes", "50", "--days", "1"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_string()
+    };
+    assert_eq!(hash("7"), hash("7"));
+    assert_eq!(hash("7"), run(days(7, 50, 1)).hash);
+    assert_ne!(hash("7"), hash("8"));
+}
+
+#[test]
+fn the_runs_of_the_planted_mistakes_are_clean_without_them() {
+    assert_eq!(run(days(3, 60, 3)).violations, []);
+}
+
+#[test]
+fn a_counter_that_is_not_reserved_is_found() {
+    assert!(has(&planted(Planted::CounterNotReserved), Rule::UsedTwice));
+}
+
+#[test]
+fn a_queue_without_bound_is_found() {
+    assert!(has(&planted(Planted::QueueUnbounded), Rule::Memory));
+}
+
+#[test]
+fn an_acknowledged_write_that_is_not_stored_is_found() {
+    assert!(has(&planted(Planted::AcknowledgedNotStored), Rule::Lost));
+}
+
+#[test]
+fn a_clear_datagram_without_a_verdict_is_found() {
+    assert!(has(&planted(Planted::ClearDatagram), Rule::Clear));
+}
