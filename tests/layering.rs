@@ -74,7 +74,7 @@ const HOMES: [(&str, &[&str]); 8] = [
             "src/demo/processes.rs",
         ],
     ),
-    ("redb", &["src/io/disk.rs"]),
+    ("redb", &["src/io/database.rs", "src/io/disk.rs"]),
     ("systemd_journal_logger", &["src/io/journal.rs"]),
     ("tokio", &["src/io/", "plugins/lora-serial/"]),
 ];

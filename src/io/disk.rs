@@ -1,9 +1,9 @@
 //! The disk: one thread, one redb file, one commit per batch. `Committed` is said when the commit is synchronised.
 
+use super::database::{Database, Reopened};
 use crate::gateway::input::Input;
-use crate::store::{Batch, Loaded, Table};
+use crate::store::{Batch, Loaded};
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,6 @@ use tokio::sync::mpsc::Sender;
 
 /// Name of the store's file in the state directory.
 const FILE: &str = "lpwad.redb";
-/// Largest record; the gateway writes none that is near.
-const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,30 +57,19 @@ impl Disk {
     pub fn open(state_dir: &Path, inputs: Sender<Input>) -> Result<(Disk, Loaded), StoreError> {
         let database = open_database(state_dir)?;
         let path = state_dir.join(FILE);
-        let loaded = load(&database)
+        let loaded = database
+            .load()
             .map_err(|error| StoreError::Database { path, problem: format!("cannot be read: {error}") })?;
         let (batches, todo) = sync_channel::<Batch>(1);
         let dir = state_dir.to_path_buf();
         let thread = std::thread::Builder::new()
             .name("disk".into())
             .spawn(move || {
-                // After a failed write redb refuses everything until the database is opened anew.
-                let mut open = Some(database);
+                let mut database = Reopened::new(database, move || open_database(&dir));
                 for batch in todo {
-                    let ticket = batch.ticket;
-                    if open.is_none() {
-                        open = open_database(&dir).ok();
-                    }
-                    let done = match &open {
-                        Some(database) => commit(database, batch).map_err(|error| error.to_string()),
-                        None => Err("the store cannot be opened again".into()),
-                    };
-                    let input = match done {
-                        Ok(()) => Input::Committed(ticket),
-                        Err(why) => {
-                            open = None;
-                            Input::CommitFailed(ticket, why)
-                        }
+                    let input = match database.commit(&batch) {
+                        Ok(()) => Input::Committed(batch.ticket),
+                        Err(why) => Input::CommitFailed(batch.ticket, why),
                     };
                     if inputs.blocking_send(input).is_err() {
                         return;
@@ -135,55 +122,16 @@ fn open_database(state_dir: &Path) -> Result<Database, StoreError> {
         let problem = format!("store has mode {:04o}: chmod 600", mode & 0o7777);
         return Err(StoreError::Unsafe { path, problem });
     }
-    let opened = FileBackend::new(file).and_then(|backend| redb::Builder::new().create_with_backend(backend));
-    opened.map_err(|error| match error {
+    FileBackend::new(file).and_then(Database::open).map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
         other => StoreError::Database { path: path.clone(), problem: other.to_string() },
     })
 }
 
-fn definition(table: Table) -> TableDefinition<'static, [u8; 8], &'static [u8]> {
-    TableDefinition::new(table.name())
-}
-
-fn load(database: &Database) -> Result<Loaded, redb::Error> {
-    let mut loaded = Loaded::default();
-    let read = database.begin_read()?;
-    for table in Table::ALL {
-        let rows = match read.open_table(definition(table)) {
-            Ok(rows) => rows,
-            Err(TableError::TableDoesNotExist(_)) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            if value.value().len() <= MAX_RECORD_BYTES {
-                loaded.records.insert((table, key.value()), value.value().to_vec());
-            }
-        }
-    }
-    Ok(loaded)
-}
-
-fn commit(database: &Database, batch: Batch) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
-    for table in Table::ALL {
-        let mut records = batch.records.iter().filter(|((of, _), _)| *of == table).peekable();
-        if records.peek().is_none() {
-            continue;
-        }
-        let mut rows = write.open_table(definition(table))?;
-        for ((_, key), record) in records {
-            rows.insert(key, record.as_slice())?;
-        }
-    }
-    write.commit()?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Table;
     use lpwad_lorawan::DevEui;
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod clock;
 pub mod control;
+pub mod database;
 mod disk;
 pub mod entropy;
 pub mod journal;

@@ -1,11 +1,18 @@
 //! The disk: what was synchronised survives a power cut, the batch under way does or does not. It can be full.
 //!
-//! This is a model. The database itself is driven through every write boundary in `tests/power_cut`.
+//! For long runs it is a model, a map of records. With [`Disk::real`] the database itself works on a storage that forgets,
+//! fails in the middle of a batch, and loses power between any two of its writes.
 
-use lpwad::gateway::input::Input;
+use crate::medium::{Left, Medium};
+use lpwad::io::database::{Database, DatabaseError, Reopened};
 use lpwad::store::{Batch, Loaded, Table};
 use lpwad_sim::rng::Rng;
 use std::time::Duration;
+
+/// Operations of a batch at most, nearly always; a power cut is put between two of them.
+const OPERATIONS: u64 = 24;
+
+type Open = Box<dyn FnMut() -> Result<Database, DatabaseError>>;
 
 /// The disk.
 pub struct Disk {
@@ -19,10 +26,15 @@ pub struct Disk {
     pub forgets: Option<Table>,
     /// Batches written.
     pub commits: u64,
+    /// What the storage had after so many operations, batch by batch; kept where the storage keeps a log.
+    pub history: Vec<(usize, Loaded)>,
+    /// Batches that failed since the last one that did not: they may be on the disk all the same.
+    failed: Vec<Batch>,
+    real: Option<(Medium, Option<Reopened<Open>>)>,
 }
 
 impl Disk {
-    /// An empty one.
+    /// An empty model.
     #[must_use]
     pub fn new(seed: u64) -> Disk {
         Disk {
@@ -32,7 +44,18 @@ impl Disk {
             full_until: Duration::ZERO,
             forgets: None,
             commits: 0,
+            history: Vec::new(),
+            failed: Vec::new(),
+            real: None,
         }
+    }
+
+    /// An empty database on `medium`.
+    #[must_use]
+    pub fn real(seed: u64, medium: Medium) -> Disk {
+        let opened = open(&medium).expect("an empty storage that works");
+        let history = vec![(medium.operations(), Loaded::default())];
+        Disk { real: Some((medium, Some(opened.0))), history, ..Disk::new(seed) }
     }
 
     /// Begins to write; gives a complaint if a batch is under way already.
@@ -50,24 +73,63 @@ impl Disk {
         self.under_way.as_ref().map(|(due, _)| *due)
     }
 
-    /// Ends the batch that is due; makes what the gateway is told.
-    pub fn finish(&mut self, now: Duration) -> Option<impl FnOnce() -> Input + use<>> {
+    /// Ends the batch that is due; gives its ticket and what became of it.
+    pub fn finish(&mut self, now: Duration) -> Option<(u64, Result<(), String>)> {
         let (_, batch) = self.under_way.take_if(|(due, _)| *due <= now)?;
         let ticket = batch.ticket;
-        let works = self.full_until <= now;
-        if works {
-            self.write(batch);
+        let full = self.full_until > now;
+        let result = match &mut self.real {
+            Some((medium, Some(database))) => {
+                medium.works_for(full.then(|| self.rng.below(OPERATIONS)));
+                database.commit(&batch)
+            }
+            _ if full => Err("disk full".into()),
+            _ => Ok(()),
+        };
+        match &result {
+            Ok(()) => self.write(batch),
+            Err(_) => self.failed.push(batch),
         }
-        Some(move || if works { Input::Committed(ticket) } else { Input::CommitFailed(ticket, "disk full".into()) })
+        Some((ticket, result))
     }
 
-    /// The power goes: a batch under way is there whole or not at all.
-    pub fn power_cut(&mut self) {
-        if let Some((_, batch)) = self.under_way.take()
-            && self.rng.below(2) == 0
-        {
-            self.write(batch);
+    /// The power goes: a batch under way is there whole or not at all; a complaint if it is otherwise.
+    pub fn power_cut(&mut self) -> Result<(), String> {
+        let batch = self.under_way.take().map(|(_, batch)| batch);
+        let Some((medium, database)) = &mut self.real else {
+            if let Some(batch) = batch.filter(|_| self.rng.below(2) == 0) {
+                self.write(batch);
+            }
+            return Ok(());
+        };
+        let mut database = database.take();
+        if let (Some(batch), Some(database)) = (&batch, &mut database) {
+            medium.works_for(Some(self.rng.below(OPERATIONS)));
+            // Cut off in the middle, or done and never reported.
+            drop(database.commit(batch));
         }
+        drop(database);
+        medium.power_cut(match self.rng.below(4) {
+            0 => Left::Nothing,
+            1 => Left::All,
+            2 => Left::Torn,
+            _ => Left::Some(self.rng.next()),
+        });
+        let (reopened, loaded) = open(medium)?;
+        self.real = Some((medium.clone(), Some(reopened)));
+        let before = self.synced.records.clone();
+        let mut possible = vec![before.clone()];
+        // A batch that is tried again holds what failed before it.
+        for batch in self.failed.drain(..).chain(batch) {
+            let mut records = before.clone();
+            records.extend(batch.records);
+            possible.push(records);
+        }
+        if !possible.contains(&loaded.records) {
+            return Err("the database is neither as before the batch nor as after it".into());
+        }
+        self.synced = loaded;
+        Ok(())
     }
 
     fn write(&mut self, batch: Batch) {
@@ -77,5 +139,16 @@ impl Disk {
                 self.synced.records.insert((table, key), record);
             }
         }
+        self.failed.clear();
+        if let Some((medium, _)) = self.real.as_ref().filter(|(medium, _)| medium.operations() > 0) {
+            self.history.push((medium.operations(), self.synced.clone()));
+        }
     }
+}
+
+fn open(medium: &Medium) -> Result<(Reopened<Open>, Loaded), String> {
+    let database = Database::open(medium.clone()).map_err(|error| format!("the database does not open: {error}"))?;
+    let loaded = database.load().map_err(|error| format!("the database cannot be read: {error}"))?;
+    let medium = medium.clone();
+    Ok((Reopened::new(database, Box::new(move || Database::open(medium.clone()))), loaded))
 }

@@ -1,7 +1,7 @@
 //! What goes wrong, and how often: a table with weights, drawn from by the seed.
 
 use crate::site::{self, Folder};
-use crate::world::World;
+use crate::world::{Weather, World};
 use lpwad::gateway::input::Input;
 use lpwad_sim::air::Command as AirCommand;
 use lpwad_sim::node::{Eui, Uplink};
@@ -88,14 +88,15 @@ pub struct Faults {
     until: Duration,
     later: BTreeMap<(Duration, u64), Later>,
     sequence: u64,
+    weather: Weather,
 }
 
 impl Faults {
     /// None before the first quarter of an hour, in which nodes begin to join; the last tenth of a run is quiet.
     #[must_use]
-    pub fn new(seed: u64, length: Duration) -> Faults {
-        let rng = Rng::new(seed, 14);
-        Faults { rng, next: Duration::from_secs(900), until: length * 9 / 10, later: BTreeMap::new(), sequence: 0 }
+    pub fn new(seed: u64, length: Duration, weather: Weather) -> Faults {
+        let (rng, next, until) = (Rng::new(seed, 14), Duration::from_secs(900), length * 9 / 10);
+        Faults { rng, next, until, later: BTreeMap::new(), sequence: 0, weather }
     }
 
     /// When the next thing happens.
@@ -115,6 +116,10 @@ impl Faults {
         while self.next <= world.now && self.next < self.until {
             self.next += Duration::from_millis(self.rng.below(2 * MEAN.as_millis() as u64)) + Duration::from_millis(1);
             let action = self.draw();
+            let traffic = matches!(action, Action::Join | Action::Uplink | Action::Downlink);
+            if self.weather == Weather::Calm && !traffic {
+                continue;
+            }
             world.count(name(action));
             self.act(world, action);
         }

@@ -4,6 +4,7 @@
 
 mod disk;
 mod faults;
+pub mod medium;
 mod net;
 mod plugin;
 mod shadow;
@@ -13,4 +14,4 @@ mod trace;
 mod world;
 
 pub use shadow::{Rule, Violation};
-pub use world::{Outcome, Planted, Settings, run};
+pub use world::{Outcome, Planted, Settings, Weather, run, starts};

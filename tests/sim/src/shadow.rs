@@ -8,7 +8,7 @@ use lorawan::parser::EncryptedJoinAcceptPayload;
 use lpwad::gateway::event::{Event, Kind};
 use lpwad::store::record::{ValuesRecord, device_from_bytes, mailbox_from_bytes};
 use lpwad::store::{Loaded, Table};
-use lpwad_lorawan::DevEui;
+use lpwad_lorawan::{DevEui, SessionRecord};
 use lpwad_lwm2m::{Path, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub struct Shadow {
     pub violations: Vec<Violation>,
     /// Frames on air by address and counter, of each session (counted by join).
     down: BTreeMap<([u8; 4], u16), Vec<u8>>,
+    /// Nodes by the addresses that join accepts gave them, most significant byte first.
+    owners: BTreeMap<[u8; 4], usize>,
     join_nonces: BTreeSet<(usize, Vec<u8>)>,
     dev_nonces: BTreeSet<(usize, String)>,
     joining: Vec<(usize, Duration)>,
@@ -73,6 +75,12 @@ pub struct Shadow {
     pub writes: (u64, u64),
     /// Confirmed uplinks acknowledged to their node.
     pub acked: u64,
+}
+
+/// The sessions of a node on disk.
+fn sessions(disk: &Loaded, n: usize) -> Vec<SessionRecord> {
+    let device = disk.get(Table::Device, DevEui(site::dev_eui(n))).and_then(|bytes| device_from_bytes(bytes).ok());
+    device.into_iter().flat_map(|device| [device.session, device.pending]).flatten().collect()
 }
 
 impl Shadow {
@@ -95,21 +103,32 @@ impl Shadow {
     }
 
     /// A frame of the gateway is on air.
-    pub fn down(&mut self, now: Duration, frame: &[u8]) {
+    pub fn down(&mut self, now: Duration, frame: &[u8], disk: &Loaded) {
         match frame.first().map(|mhdr| mhdr >> 5) {
-            Some(1) => self.join_accept(now, frame),
+            Some(1) => self.join_accept(now, frame, disk),
             Some(3 | 5) if frame.len() >= 12 => {
                 let address = [frame[1], frame[2], frame[3], frame[4]];
                 let counter = u16::from_le_bytes([frame[6], frame[7]]);
                 if self.down.insert((address, counter), frame.to_vec()).is_some() {
                     self.violated(now, Rule::UsedTwice, format!("FCntDown {counter} of {address:02x?} on air twice"));
                 }
+                let mut address = address;
+                address.reverse();
+                let owner = self.owners.get(&address).copied();
+                let owner = owner.unwrap_or_else(|| usize::from(u16::from_be_bytes([address[2], address[3]])));
+                let reserved = sessions(disk, owner)
+                    .into_iter()
+                    .any(|session| session.dev_addr.0 == address && session.fcnt_down_reserved > u32::from(counter));
+                if !reserved {
+                    let detail = format!("FCntDown {counter} of node {owner} is on air and not reserved on disk");
+                    self.violated(now, Rule::UsedTwice, detail);
+                }
             }
             other => self.violated(now, Rule::Protocol, format!("message type {other:?} on air")),
         }
     }
 
-    fn join_accept(&mut self, now: Duration, frame: &[u8]) {
+    fn join_accept(&mut self, now: Duration, frame: &[u8], disk: &Loaded) {
         for (n, _) in self.joining.clone() {
             let key = AppKey::from(site::key(n, 0));
             let Ok(accept) = EncryptedJoinAcceptPayload::new_with_factory(frame.to_vec(), DefaultFactory) else {
@@ -121,6 +140,11 @@ impl Shadow {
                 let mut address = [0; 4];
                 address.copy_from_slice(accept.dev_addr().as_ref());
                 self.down.retain(|(of, _), _| *of != address);
+                address.reverse();
+                self.owners.insert(address, n);
+                if !sessions(disk, n).iter().any(|session| session.dev_addr.0 == address) {
+                    self.violated(now, Rule::UsedTwice, format!("the join of node {n} is answered and not on disk"));
+                }
                 if !self.join_nonces.insert((n, accept.app_nonce().as_ref().to_vec())) {
                     self.violated(now, Rule::UsedTwice, format!("a JoinNonce of node {n} on air twice"));
                 }

@@ -47,7 +47,9 @@ pub fn key(n: usize, which: u8) -> [u8; 16] {
     key
 }
 
-fn dev_addr(n: usize) -> [u8; 4] {
+/// Address of a personalised node, most significant byte first.
+#[must_use]
+pub fn dev_addr(n: usize) -> [u8; 4] {
     // NwkID 1, so that it does not meet the addresses that the network gives out (NetID 0).
     (0x0200_0000 + n as u32).to_be_bytes()
 }

@@ -2,6 +2,7 @@
 
 use crate::disk::Disk;
 use crate::faults::Faults;
+use crate::medium::Medium;
 use crate::net::{Net, To};
 use crate::plugin::Plugin;
 use crate::shadow::{Rule, Shadow, Violation};
@@ -9,9 +10,10 @@ use crate::site::{self, Folder};
 use crate::tally::{self, inside};
 use crate::trace::Trace;
 use lpwad::gateway::Gateway;
+use lpwad::gateway::event::Kind;
 use lpwad::gateway::input::{Input, NodeId, Now};
 use lpwad::gateway::output::Output;
-use lpwad::store::Table;
+use lpwad::store::{Loaded, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
 use lpwad_sim::rng::Rng;
 use lpwad_sim::server::{Config as ServerConfig, Event as ServerEvent, ObservePolicy, Output as ServerOutput, Server};
@@ -39,8 +41,17 @@ pub enum Planted {
     ClearDatagram,
 }
 
+/// What happens beside the schedule of the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// More traffic, and nothing goes wrong but on the air and the network.
+    Calm,
+    /// Everything that can go wrong.
+    Storm,
+}
+
 /// What to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Decides everything.
     pub seed: u64,
@@ -48,6 +59,10 @@ pub struct Settings {
     pub nodes: usize,
     /// How long.
     pub length: Duration,
+    /// The storage of the database; without one the disk is a model.
+    pub medium: Option<Medium>,
+    /// What happens besides.
+    pub weather: Weather,
     /// A mistake on purpose.
     pub planted: Option<Planted>,
     /// Number of a node whose story is told on standard error.
@@ -58,7 +73,15 @@ impl Settings {
     /// One week of a site with 500 nodes.
     #[must_use]
     pub fn week(seed: u64) -> Settings {
-        Settings { seed, nodes: 500, length: Duration::from_secs(7 * 86_400), planted: None, watch: None }
+        Settings {
+            seed,
+            nodes: 500,
+            length: Duration::from_secs(7 * 86_400),
+            medium: None,
+            weather: Weather::Storm,
+            planted: None,
+            watch: None,
+        }
     }
 }
 
@@ -71,6 +94,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// How often things happened, for people.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What the storage had after so many operations, batch by batch, if it keeps a log.
+    pub history: Vec<(usize, Loaded)>,
 }
 
 /// The world.
@@ -103,18 +128,33 @@ pub struct World {
     most_memory: i64,
 }
 
+/// Starts a gateway on what a disk holds; gives what it says of damaged records.
+#[must_use]
+pub fn starts(nodes: usize, loaded: &Loaded) -> Vec<String> {
+    let now = Now { mono: Duration::ZERO, unix_ms: Some(START_UNIX_MS + 86_400_000) };
+    let config = site::config(nodes, |_| true);
+    let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), loaded, 1);
+    gateway.handle(now, Input::Tick);
+    std::iter::from_fn(|| gateway.poll())
+        .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
+        .filter(|event| event.kind == Kind::RecordDamaged)
+        .map(|event| event.to_text())
+        .collect()
+}
+
 /// Runs it.
 #[must_use]
 pub fn run(settings: Settings) -> Outcome {
+    let length = settings.length;
+    let mut faults = Faults::new(settings.seed, length, settings.weather);
     let mut world = World::new(settings);
-    let mut faults = Faults::new(settings.seed, settings.length);
     world.boot();
     let mut turns = 0;
-    while world.now < settings.length {
-        let next = world.deadline().into_iter().chain(faults.deadline()).min().unwrap_or(settings.length);
+    while world.now < length {
+        let next = world.deadline().into_iter().chain(faults.deadline()).min().unwrap_or(length);
         if next > world.now {
             turns = 0;
-            world.now = next.min(settings.length);
+            world.now = next.min(length);
         }
         turns += 1;
         if turns > MAX_TURNS {
@@ -130,18 +170,22 @@ pub fn run(settings: Settings) -> Outcome {
 impl World {
     fn new(settings: Settings) -> World {
         let seed = settings.seed;
-        let mut disk = Disk::new(seed);
+        let mut disk = match &settings.medium {
+            Some(medium) => Disk::real(seed, medium.clone()),
+            None => Disk::new(seed),
+        };
         disk.forgets = match settings.planted {
             Some(Planted::CounterNotReserved) => Some(Table::Device),
             Some(Planted::AcknowledgedNotStored) => Some(Table::Mailbox),
             _ => None,
         };
+        let nodes = settings.nodes;
         World {
             settings,
             rng: Rng::new(seed, 10),
             now: Duration::ZERO,
             clock_off_ms: 0,
-            air: Air::new(seed, site::nodes(settings.nodes)),
+            air: Air::new(seed, site::nodes(nodes)),
             plugin: Plugin::new(seed),
             disk,
             net: Net::new(seed),
@@ -150,7 +194,7 @@ impl World {
             shadow: Shadow::default(),
             counts: BTreeMap::new(),
             left_out: BTreeSet::new(),
-            endpoints: (0..settings.nodes).map(|n| (site::endpoint(n), n)).collect(),
+            endpoints: (0..nodes).map(|n| (site::endpoint(n), n)).collect(),
             gateway: None,
             booted: Duration::ZERO,
             sockets: BTreeMap::new(),
@@ -206,7 +250,9 @@ impl World {
         if self.settings.planted != Some(Planted::QueueUnbounded) && tally::live() != 0 {
             self.shadow.violated(self.now, Rule::Memory, format!("{} bytes outlive the gateway", tally::live()));
         }
-        self.disk.power_cut();
+        if let Err(problem) = self.disk.power_cut() {
+            self.shadow.violated(self.now, Rule::Lost, problem);
+        }
         self.plugin.power_cut();
         self.sockets.clear();
         self.ports.clear();
@@ -336,8 +382,11 @@ impl World {
             }
             self.input(|| said.input());
         }
-        if let Some(input) = self.disk.finish(self.now) {
-            self.input(input);
+        if let Some((ticket, result)) = self.disk.finish(self.now) {
+            self.input(|| match &result {
+                Ok(()) => Input::Committed(ticket),
+                Err(why) => Input::CommitFailed(ticket, why.clone()),
+            });
         }
         while let Some((to, bytes)) = self.net.take(self.now) {
             self.arrive(to, &bytes);
@@ -376,7 +425,7 @@ impl World {
             match event {
                 AirEvent::OnAir { direction: Direction::Up, start, frame, .. } => self.shadow.up(start, &frame.data),
                 AirEvent::OnAir { direction: Direction::Down, start, frame, .. } => {
-                    self.shadow.down(start, &frame.data)
+                    self.shadow.down(start, &frame.data, &self.disk.synced)
                 }
                 AirEvent::ToGateway(heard) => {
                     self.count("frames_heard");
@@ -482,7 +531,12 @@ impl World {
             ("most_memory_bytes", self.most_memory.unsigned_abs()),
         ];
         self.counts.extend(more);
-        Outcome { hash: self.trace.hash(), violations: self.shadow.violations, counts: self.counts }
+        Outcome {
+            hash: self.trace.hash(),
+            violations: self.shadow.violations,
+            counts: self.counts,
+            history: self.disk.history,
+        }
     }
 }
 

@@ -1,0 +1,110 @@
+//! The database of the store on a storage that forgets what was not synchronised: the power goes at every write.
+
+use lpwad::io::database::Database;
+use lpwad::store::Loaded;
+use lpwad_week::medium::{Left, Medium, Operation, apply};
+use lpwad_week::{Settings, Weather, run, starts};
+use std::time::Duration;
+
+const NODES: usize = 4;
+
+/// What the database has on a storage with these bytes.
+fn load(bytes: Vec<u8>) -> Result<Loaded, String> {
+    let database = Database::open(Medium::holding(bytes)).map_err(|error| format!("does not open: {error}"))?;
+    database.load().map_err(|error| format!("cannot be read: {error}"))
+}
+
+#[test]
+fn at_every_write_the_database_is_as_before_the_batch_or_as_after_it_and_the_gateway_starts() {
+    let medium = Medium::with_log();
+    let settings = Settings {
+        nodes: NODES,
+        length: Duration::from_secs(3 * 3600),
+        medium: Some(medium.clone()),
+        weather: Weather::Calm,
+        ..Settings::week(5)
+    };
+    let outcome = run(settings);
+    assert_eq!(outcome.violations, []);
+    let (log, history) = (medium.log(), outcome.history);
+    assert!(history.len() > 60, "{} batches", history.len());
+
+    let mut synced = Vec::new();
+    let mut since_sync: Vec<Operation> = Vec::new();
+    let mut images = 0;
+    let mut started = 0;
+    for (done, operation) in log.iter().enumerate().map(|(index, operation)| (index + 1, operation)) {
+        if matches!(operation, Operation::Sync) {
+            apply(&mut synced, &since_sync, Left::All);
+            since_sync.clear();
+        } else {
+            since_sync.push(operation.clone());
+        }
+        // Batches that were reported as written by now, and the one under way.
+        let reported = history.partition_point(|(operations, _)| *operations <= done);
+        let before = reported.checked_sub(1).and_then(|index| history.get(index));
+        let after = history.get(reported);
+        for left in [Left::Nothing, Left::All, Left::Some(done as u64), Left::Torn] {
+            if since_sync.is_empty() && left != Left::Nothing {
+                continue;
+            }
+            let mut bytes = synced.clone();
+            apply(&mut bytes, &since_sync, left);
+            images += 1;
+            let loaded = load(bytes);
+            let Some((_, before)) = before else {
+                // The database is being made; nothing was promised.
+                continue;
+            };
+            let loaded = loaded.unwrap_or_else(|problem| panic!("operation {done}, {left:?}: {problem}"));
+            let whole =
+                loaded.records == before.records || after.is_some_and(|(_, after)| loaded.records == after.records);
+            assert!(whole, "operation {done}, {left:?}: neither before nor after");
+            if left == Left::Nothing {
+                started += 1;
+                assert_eq!(starts(NODES, &loaded), Vec::<String>::new(), "operation {done}");
+            }
+        }
+    }
+    println!("{} operations, {} batches, {images} images, {started} starts", log.len(), history.len());
+    assert!(images > 1500 && started > 500, "{images} images, {started} starts");
+}
+
+#[test]
+fn a_database_that_does_not_synchronise_is_found() {
+    // The same log without its syncs: what was reported is not there.
+    let medium = Medium::with_log();
+    let settings = Settings {
+        nodes: NODES,
+        length: Duration::from_secs(3600),
+        medium: Some(medium.clone()),
+        weather: Weather::Calm,
+        ..Settings::week(5)
+    };
+    let (_, last) = run(settings).history.pop().unwrap();
+    let log = medium.log();
+    let first_sync = log.iter().position(|operation| matches!(operation, Operation::Sync)).unwrap();
+    let mut bytes = Vec::new();
+    apply(&mut bytes, &log[..first_sync], Left::All);
+    let loaded = load(bytes).unwrap_or_default();
+    assert_ne!(loaded.records, last.records);
+}
+
+#[test]
+fn two_days_of_faults_on_the_real_database_break_no_rule() {
+    let settings = |seed| Settings {
+        nodes: 20,
+        length: Duration::from_secs(2 * 86_400),
+        medium: Some(Medium::default()),
+        ..Settings::week(seed)
+    };
+    let outcome = run(settings(11));
+    assert_eq!(outcome.violations, []);
+    let count = |name| outcome.counts.get(name).copied().unwrap_or(0);
+    assert!(
+        count("boots") > 10 && count("store-failed") > 10 && count("writes_acknowledged") > 50,
+        "{:?}",
+        outcome.counts
+    );
+    assert_eq!(run(settings(11)).hash, outcome.hash);
+}
