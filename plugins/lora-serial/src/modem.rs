@@ -1,6 +1,6 @@
 //! What every dialect has in common: what goes in, what comes out, and how a modem can fail.
 
-use crate::dialect::Rn2483;
+use crate::dialect::{LoraE5, Rn2483};
 use lpwad_link::units::LoraDr;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -115,13 +115,23 @@ pub(crate) trait Dialect {
     fn counters(&self) -> &Counters;
 }
 
-/// The dialect of that name.
-pub(crate) fn dialect(name: &str, config: RadioConfig) -> Option<Box<dyn Dialect>> {
-    match name {
-        "rn2483" => Some(Box::new(Rn2483::new(config))),
-        _ => None,
-    }
+/// A row of [`DIALECTS`].
+pub(crate) struct DialectInfo {
+    /// Its name in the settings.
+    pub(crate) name: &'static str,
+    /// Speed of the modem's serial line as it leaves the factory.
+    pub(crate) baud: u32,
+    /// A state machine for one modem.
+    pub(crate) new: fn(RadioConfig) -> Box<dyn Dialect>,
 }
 
-/// Names of all dialects.
-pub(crate) const DIALECTS: &[&str] = &["rn2483"];
+/// All dialects.
+pub(crate) const DIALECTS: &[DialectInfo] = &[
+    DialectInfo { name: "rn2483", baud: 57_600, new: |config| Box::new(Rn2483::new(config)) },
+    DialectInfo { name: "lora-e5", baud: 9_600, new: |config| Box::new(LoraE5::new(config)) },
+];
+
+/// The dialect of that name.
+pub(crate) fn dialect(name: &str) -> Option<&'static DialectInfo> {
+    DIALECTS.iter().find(|dialect| dialect.name == name)
+}

@@ -59,8 +59,7 @@ async fn serve(daemon: &mut Daemon) -> Result<(), RunError> {
     let port = port::open(&settings.device, settings.radio.baud)?;
     // What came in before belongs to nobody.
     let _ = port.clear(ClearBuffer::All);
-    let dialect = modem::dialect(&settings.dialect, settings.radio.clone())
-        .ok_or_else(|| RunError::Settings(format!("dialect {:?} is not known", settings.dialect)))?;
+    let dialect = (settings.dialect.new)(settings.radio.clone());
     Radio { start: Instant::now(), port, dialect, settings }.serve(daemon, &configure).await
 }
 

@@ -1,6 +1,6 @@
 //! The instance's settings, as `plugin.toml` declares them.
 
-use crate::modem::{DIALECTS, RadioConfig};
+use crate::modem::{DIALECTS, DialectInfo, RadioConfig, dialect};
 use lpwad_link::message::Configure;
 use lpwad_link::units::LoraDr;
 use serde::Deserialize;
@@ -11,10 +11,9 @@ use std::time::Duration;
 const DEFAULT_FREQ_HZ: u32 = 868_100_000;
 
 /// Settings that have been checked.
-#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) device: PathBuf,
-    pub(crate) dialect: String,
+    pub(crate) dialect: &'static DialectInfo,
     pub(crate) radio: RadioConfig,
 }
 
@@ -28,8 +27,7 @@ struct Raw {
     freq_hz: Option<u32>,
     #[serde(default = "default_sf")]
     sf: u8,
-    #[serde(default = "default_baud")]
-    baud: u32,
+    baud: Option<u32>,
     #[serde(default = "default_offset_us")]
     rx_offset_us: u32,
     #[serde(default = "default_offset_us")]
@@ -44,10 +42,6 @@ fn default_region() -> String {
 
 fn default_sf() -> u8 {
     7
-}
-
-fn default_baud() -> u32 {
-    57_600
 }
 
 fn default_offset_us() -> u32 {
@@ -66,10 +60,14 @@ impl Settings {
         let range = |name: &str, ok: bool, allowed: &str| {
             if ok { Ok(()) } else { Err(format!("settings: {name} must be {allowed}")) }
         };
-        range("dialect", DIALECTS.contains(&raw.dialect.as_str()), &DIALECTS.join(" or "))?;
+        let dialect = dialect(&raw.dialect).ok_or_else(|| {
+            let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+            format!("settings: dialect must be {}", names.join(" or "))
+        })?;
+        let baud = raw.baud.unwrap_or(dialect.baud);
         range("region", raw.region == "EU868", "EU868")?;
         range("sf", (7..=12).contains(&raw.sf), "7 to 12")?;
-        range("baud", (1_200..=1_000_000).contains(&raw.baud), "1200 to 1000000")?;
+        range("baud", (1_200..=1_000_000).contains(&baud), "1200 to 1000000")?;
         range("rx_offset_us", raw.rx_offset_us <= 1_000_000, "0 to 1000000")?;
         range("tx_offset_us", raw.tx_offset_us <= 100_000, "0 to 100000")?;
         range("max_dbm", (-3..=15).contains(&raw.max_dbm), "-3 to 15")?;
@@ -80,11 +78,11 @@ impl Settings {
         range("the channel's bw_hz", [125_000, 250_000].contains(&bw_hz), "125000 or 250000")?;
         Ok(Settings {
             device: raw.device,
-            dialect: raw.dialect,
+            dialect,
             radio: RadioConfig {
                 freq_hz,
                 dr: LoraDr { sf: raw.sf, bw_hz },
-                baud: raw.baud,
+                baud,
                 rx_offset: Duration::from_micros(u64::from(raw.rx_offset_us)),
                 tx_offset: Duration::from_micros(u64::from(raw.tx_offset_us)),
                 max_dbm: raw.max_dbm,
@@ -114,7 +112,22 @@ mod tests {
         };
         assert_eq!(default("freq_hz"), radio.freq_hz.to_string());
         assert_eq!(default("sf"), radio.dr.sf.to_string());
-        assert_eq!(default("baud"), radio.baud.to_string());
+        assert!(
+            !declared
+                .split("[settings.baud]")
+                .nth(1)
+                .unwrap()
+                .split("[settings.")
+                .next()
+                .unwrap()
+                .contains("default = ")
+        );
+        for dialect in DIALECTS {
+            let text = format!(r#"{{"device":"/d","dialect":"{}"}}"#, dialect.name);
+            assert_eq!(settings(&text, "[]").unwrap().radio.baud, dialect.baud);
+            assert!(declared.contains(&format!("{} for {}", dialect.baud, dialect.name)));
+            assert!(declared.contains(&format!("\"{}\"", dialect.name)));
+        }
         assert_eq!(default("rx_offset_us"), radio.rx_offset.as_micros().to_string());
         assert_eq!(default("tx_offset_us"), radio.tx_offset.as_micros().to_string());
         assert_eq!(default("max_dbm"), radio.max_dbm.to_string());
@@ -140,11 +153,11 @@ mod tests {
             (r#""baud":0"#, "baud"),
         ] {
             let text = format!(r#"{{"device":"/d","dialect":"rn2483",{extra}}}"#);
-            let error = settings(&text, "[]").unwrap_err();
+            let error = settings(&text, "[]").err().unwrap();
             assert!(error.contains(named), "{extra}: {error}");
         }
-        assert!(settings("{}", "[]").unwrap_err().contains("device"));
-        let error = settings(r#"{"device":"/d","dialect":"morse"}"#, "[]").unwrap_err();
-        assert!(error.contains("dialect must be rn2483"), "{error}");
+        assert!(settings("{}", "[]").err().unwrap().contains("device"));
+        let error = settings(r#"{"device":"/d","dialect":"morse"}"#, "[]").err().unwrap();
+        assert!(error.contains("dialect must be rn2483 or lora-e5"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 
 use lpwad_link::message::{Rx, Status, TxDone, TxStatus};
 use lpwad_link::{FromPlugin, hex};
-use lpwad_sim::modem::ModemConfig;
+use lpwad_sim::modem::{Language, ModemConfig};
 use lpwad_sim::{nodes_file, shell};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -35,13 +35,17 @@ struct Simulator {
 
 impl Simulator {
     fn start(baud: u32) -> Self {
+        Simulator::speaking(Language::Rn2483, baud)
+    }
+
+    fn speaking(language: Language, baud: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("modem");
         let (commands, input) = UnixStream::pair().unwrap();
         let (mut output, events) = UnixStream::pair().unwrap();
         let options = shell::Options {
             link: link.clone(),
-            modem: ModemConfig { baud, ..ModemConfig::default() },
+            modem: ModemConfig { language, baud, ..ModemConfig::default() },
             seed: 1,
             nodes: nodes_file::parse(NODES).unwrap(),
             record: None,
@@ -87,6 +91,10 @@ impl Drop for Plugin {
 
 impl Plugin {
     fn start(device: &std::path::Path, more: &str) -> Self {
+        Plugin::speaking("rn2483", device, more)
+    }
+
+    fn speaking(dialect: &str, device: &std::path::Path, more: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lora-serial"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -97,7 +105,7 @@ impl Plugin {
         plugin.tell(r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0"}}"#);
         let device = device.display();
         plugin.tell(&format!(
-            r#"{{"configure":{{"radio":"roof","settings":{{"device":"{device}","dialect":"rn2483"{more}}},"status_period_s":1}}}}"#
+            r#"{{"configure":{{"radio":"roof","settings":{{"device":"{device}","dialect":"{dialect}"{more}}},"status_period_s":1}}}}"#
         ));
         plugin.wait_for(|message| matches!(message, FromPlugin::Hello(_)).then_some(()));
         plugin
@@ -305,4 +313,63 @@ fn mistakes_of_the_daemon_are_named() {
     assert!(text.contains("major version 2") && !output.status.success(), "{text}");
     let fault = Plugin::start(std::path::Path::new("/dev/null"), r#","colour":1"#).fault();
     assert!(fault.contains("colour"), "{fault}");
+}
+
+#[test]
+fn a_lora_e5_receives_and_sends() {
+    let mut simulator = Simulator::speaking(Language::LoraE5, Language::LoraE5.baud());
+    let mut plugin = Plugin::speaking("lora-e5", &simulator.link, "");
+    let model = plugin
+        .wait_for(|message| if let FromPlugin::Ready(ready) = message { Some(ready.model.clone()) } else { None });
+    assert_eq!(model, "LoRa-E5 4.0.11");
+    let sent = (0..MAX_TRIES).any(|id| {
+        simulator.tell(UPLINK);
+        let up = simulator.wait_for("air");
+        let rx = plugin.rx();
+        assert_eq!(hex::encode(&rx.data), up["data"]);
+        assert_eq!((rx.rssi_dbm, rx.snr_db), (Some(-97), Some(5.0)));
+        let at_us = rx.at_us.wrapping_add(2_000_000);
+        plugin.tell(&format!(
+            r#"{{"tx":{{"id":{id},"at_us":{at_us},"freq_hz":868100000,"dr":"SF7BW125","dbm_eirp":12.5,"iq_inverted":true,"data":"60aabb"}}}}"#
+        ));
+        let done = plugin.txdone();
+        if done.status == TxStatus::Late {
+            return false;
+        }
+        assert_eq!(done.status, TxStatus::Sent, "{:?}", done.detail);
+        let down = simulator.wait_for("air");
+        assert_eq!((down["dir"].as_str(), down["data"].as_str()), (Some("down"), Some("60aabb")));
+        assert_eq!((down["iq_inverted"].as_bool(), down["crc"].as_bool()), (Some(true), Some(false)));
+        assert_eq!((down["power_dbm"].as_i64(), down["sync_word"].as_u64()), (Some(12), Some(0x34)));
+        let error_us = down["start_us"].as_i64().unwrap() - up["end_us"].as_i64().unwrap() - 2_000_000;
+        println!("window error {error_us} us, margin {:?} ms", done.tx_margin_ms);
+        assert!(error_us.abs() < 50_000, "{error_us} us");
+        true
+    });
+    assert!(sent, "late {MAX_TRIES} times");
+    simulator.tell(UPLINK);
+    plugin.rx();
+}
+
+#[test]
+fn a_silent_lora_e5_and_a_lost_port_are_different_faults_and_a_new_plugin_works_after_it_is_back() {
+    let mut simulator = Simulator::speaking(Language::LoraE5, Language::LoraE5.baud());
+    let ready = |simulator: &Simulator| {
+        let mut plugin = Plugin::speaking("lora-e5", &simulator.link, "");
+        plugin.wait_for(|message| matches!(message, FromPlugin::Ready(_)).then_some(()));
+        plugin
+    };
+    let plugin = ready(&simulator);
+    simulator.tell("unplug");
+    let fault = plugin.fault();
+    assert!(fault.contains("is gone"), "{fault}");
+    simulator.tell("replug");
+    simulator.wait_for("ready");
+    let mut plugin = ready(&simulator);
+    simulator.tell(UPLINK);
+    plugin.rx();
+    drop(plugin);
+    simulator.tell("mute");
+    let fault = Plugin::speaking("lora-e5", &simulator.link, "").fault();
+    assert!(fault.starts_with("modem is silent though the port is there"), "{fault}");
 }

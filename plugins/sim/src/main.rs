@@ -1,7 +1,7 @@
 //! `lpwad-sim`: see the library's documentation.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lpwad_sim::modem::{DEFAULT_BAUD, ModemConfig};
+use lpwad_sim::modem::{Language, ModemConfig};
 use lpwad_sim::{command, nodes_file, server, shell};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -43,9 +43,9 @@ struct ModemArgs {
     /// Seed of everything random; the same seed gives the same DevNonces again, which a network refuses.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Speed of the modem's serial line in baud.
-    #[arg(long, default_value_t = DEFAULT_BAUD)]
-    baud: u32,
+    /// Speed of the modem's serial line in baud; default: as it leaves the factory.
+    #[arg(long)]
+    baud: Option<u32>,
     /// Transcript of the serial line.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -57,6 +57,7 @@ struct ModemArgs {
 #[derive(Clone, Copy, ValueEnum)]
 enum Dialect {
     Rn2483,
+    LoraE5,
 }
 
 fn main() -> ExitCode {
@@ -88,9 +89,12 @@ fn modem(args: ModemArgs) -> Result<(), Box<dyn std::error::Error>> {
         }
         None => Vec::new(),
     };
-    let modem = match args.dialect {
-        Dialect::Rn2483 => ModemConfig { baud: args.baud, seed: args.seed, ..ModemConfig::default() },
+    let language = match args.dialect {
+        Dialect::Rn2483 => Language::Rn2483,
+        Dialect::LoraE5 => Language::LoraE5,
     };
+    let baud = args.baud.unwrap_or(language.baud());
+    let modem = ModemConfig { language, baud, seed: args.seed, ..ModemConfig::default() };
     let (link, seed, record, exit_on_eof) = (args.link, args.seed, args.record, args.exit_on_eof);
     let options = shell::Options { link, modem, seed, nodes, record, exit_on_eof };
     let input: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;

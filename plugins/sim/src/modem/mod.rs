@@ -1,4 +1,4 @@
-//! An RN2483 with firmware 1.0.5 as its serial line shows it.
+//! An RN2483 with firmware 1.0.5 as its serial line shows it; with [`Language::LoraE5`] a LoRa-E5, see `lora_e5.rs`.
 //!
 //! No clock, no port: bytes from the host come in with the time at which they reached the driver and are clocked in at
 //! the line's speed; answers come out when their last bit has left. Behaviour as in Microchip's "RN2483 LoRa
@@ -9,6 +9,7 @@
 //! pseudo terminal shows no break condition), coding rates other than 4/5 on the air.
 
 mod command;
+mod lora_e5;
 
 use crate::air::{Heard, Modulation, SYNC_PUBLIC, TxOnAir};
 use crate::airtime;
@@ -28,9 +29,45 @@ const MAX_QUEUED_BYTES: usize = 16 * 1024;
 /// Preamble symbols that a receiver may miss and still catch the frame.
 const SPARE_SYMBOLS: u32 = 3;
 
+/// The command language of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Microchip RN2483.
+    Rn2483,
+    /// Seeed LoRa-E5, see `lora_e5.rs`.
+    LoraE5,
+}
+
+impl Language {
+    /// Speed of the serial line as the module leaves the factory.
+    #[must_use]
+    pub fn baud(self) -> u32 {
+        match self {
+            Language::Rn2483 => DEFAULT_BAUD,
+            Language::LoraE5 => 9_600,
+        }
+    }
+
+    fn received(self, heard: &Heard) -> String {
+        match self {
+            Language::Rn2483 => received_line(&heard.frame.data),
+            Language::LoraE5 => lora_e5::received_lines(&heard.frame.data, heard.rssi_dbm, heard.snr_db),
+        }
+    }
+
+    fn tx_done(self) -> &'static str {
+        match self {
+            Language::Rn2483 => "radio_tx_ok",
+            Language::LoraE5 => "+TEST: TX DONE",
+        }
+    }
+}
+
 /// Speeds and delays of the module.
 #[derive(Clone, Copy, Debug)]
 pub struct ModemConfig {
+    /// What it speaks.
+    pub language: Language,
     /// Speed of its serial line.
     pub baud: u32,
     /// From the last byte of a command to the first of its answer.
@@ -47,6 +84,7 @@ impl Default for ModemConfig {
     /// The delays are round numbers of the right order; they have not been measured on a module.
     fn default() -> Self {
         ModemConfig {
+            language: Language::Rn2483,
             baud: DEFAULT_BAUD,
             reply_latency: Duration::from_millis(1),
             rx_latency: Duration::from_millis(2),
@@ -159,10 +197,13 @@ impl Modem {
         if *since > latest {
             return self.miss("the modem began to listen in the middle of the frame".into());
         }
-        self.radio = Radio::Idle;
+        // An RN2483 ends the reception with the frame, a LoRa-E5 goes on.
+        if self.config.language == Language::Rn2483 {
+            self.radio = Radio::Idle;
+        }
         self.last_snr_db = heard.snr_db;
         self.last_rssi_dbm = heard.rssi_dbm;
-        self.say(now + self.config.rx_latency, &received_line(&heard.frame.data));
+        self.say(now + self.config.rx_latency, &self.config.language.received(heard));
     }
 
     /// Resets the module as a glitch of its supply does: it forgets all settings and says its version.
@@ -236,10 +277,10 @@ impl Modem {
             Radio::Receiving { .. } => self.say(now, "radio_err"),
             Radio::Starting { frame, .. } => {
                 let airtime = frame.airtime();
-                let watchdog = self.params.watchdog();
+                let watchdog = self.params.watchdog().filter(|_| self.config.language == Language::Rn2483);
                 let (until, done) = match watchdog.filter(|watchdog| *watchdog < airtime) {
                     Some(watchdog) => (now + watchdog, "radio_err"),
-                    None => (now + airtime, "radio_tx_ok"),
+                    None => (now + airtime, self.config.language.tx_done()),
                 };
                 self.radio = Radio::Transmitting { until, done };
                 self.outputs.push_back(ModemOutput::Transmit(frame));
@@ -267,6 +308,9 @@ impl Modem {
     }
 
     fn execute(&mut self, now: Duration, command: &str) {
+        if self.config.language == Language::LoraE5 {
+            return self.execute_lora_e5(now, command);
+        }
         let reply_at = now + self.config.reply_latency;
         let busy = !self.mac_paused || matches!(self.radio, Radio::Starting { .. } | Radio::Transmitting { .. });
         let receiving = matches!(self.radio, Radio::Receiving { .. });
@@ -314,14 +358,18 @@ impl Modem {
         self.line.clear();
         self.outgoing.clear();
         self.out_free_at = now;
-        self.say(now + Duration::from_millis(100), VERSION_LINE);
+        if self.config.language == Language::Rn2483 {
+            self.say(now + Duration::from_millis(100), VERSION_LINE);
+        }
     }
 
     fn say(&mut self, at: Duration, text: &str) {
         if self.muted {
             return;
         }
-        self.outputs.push_back(ModemOutput::Line { from_host: false, text: text.to_string() });
+        for line in text.split("\r\n") {
+            self.outputs.push_back(ModemOutput::Line { from_host: false, text: line.to_string() });
+        }
         self.send(at, format!("{text}\r\n").as_bytes());
     }
 

@@ -16,12 +16,13 @@
 mod reply;
 mod transmit;
 
+use crate::dialect::queue::Queue;
 use crate::line::{Line, Lines, byte_time};
 use crate::modem::{Counters, Dialect, Fault, Output, RadioConfig, RxFrame, TxRequest, WRITE_AHEAD};
 use reply::{OLDEST_FIRMWARE_NAME, Reply, Version};
 use std::collections::VecDeque;
 use std::time::Duration;
-use transmit::{Pending, Stage, Transmission};
+use transmit::{Stage, Transmission};
 
 /// Longest wait for an answer, after the time on the line.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
@@ -59,7 +60,7 @@ pub(crate) struct Rn2483 {
     said: Option<String>,
     version: Option<Version>,
     announced: bool,
-    queue: VecDeque<Pending>,
+    queue: Queue,
     counters: Counters,
     outputs: VecDeque<Output>,
 }
@@ -128,7 +129,7 @@ impl Rn2483 {
             said: None,
             version: None,
             announced: false,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             counters: Counters::new(),
             outputs: VecDeque::new(),
         }
@@ -136,8 +137,8 @@ impl Rn2483 {
 
     fn begin_set_up(&mut self, now: Duration, with_reset: bool) {
         if self.set_ups >= SET_UP_ATTEMPTS {
-            let command = "radio rx 0".into();
-            return self.fail(Fault::Refused { command, answer: format!("not after {SET_UP_ATTEMPTS} set-ups") });
+            let (command, answer) = ("radio rx 0".into(), format!("not after {SET_UP_ATTEMPTS} set-ups"));
+            return self.fail(Fault::Refused { command, answer });
         }
         self.job = Job::SetUp;
         self.script.clear();
@@ -179,6 +180,7 @@ impl Rn2483 {
     fn set_up_again(&mut self, now: Duration, with_reset: bool, why: &str) {
         self.abandon(why);
         self.count("set_ups");
+        self.heard_bytes = 0; // what it said before does not make it less silent now
         self.resets = 0;
         self.set_ups += 1;
         self.begin_set_up(now, with_reset);
@@ -398,11 +400,7 @@ impl Rn2483 {
             (_, Expect::Anything) => self.run(now),
             (Job::SetUp, Expect::Version) => {
                 self.resets += 1;
-                if self.resets < RESET_ATTEMPTS {
-                    self.begin_set_up(now, true);
-                } else {
-                    self.try_speed(now, 0);
-                }
+                if self.resets < RESET_ATTEMPTS { self.begin_set_up(now, true) } else { self.try_speed(now, 0) }
             }
             (Job::Search(index), _) => self.try_speed(now, index + 1),
             _ => {

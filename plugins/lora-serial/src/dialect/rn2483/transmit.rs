@@ -8,30 +8,9 @@
 
 use super::reply::Reply;
 use super::{ANSWER_TIMEOUT, Expect, Job, Rn2483, Waiting};
-use crate::airtime;
+use crate::dialect::queue::{self, ANSWER_PLANNED, DONE_TIMEOUT, Pending, Plan, SLACK, TOLERANCE, signed_ms};
 use crate::modem::{Output, TxRequest, TxStatus, WRITE_AHEAD};
 use std::time::Duration;
-
-/// Most frames that wait for their time; more are answered by `busy`.
-const MAX_QUEUED: usize = 4;
-/// What a module needs to answer a command, at most, for planning.
-const ANSWER_PLANNED: Duration = Duration::from_millis(5);
-/// Time before the preparation for what may be under way: a report of a frame, a late wake-up.
-const SLACK: Duration = Duration::from_millis(60);
-/// By how much the end of the line may be late. Nodes tolerate about 10 ms at SF7.
-const TOLERANCE: Duration = Duration::from_millis(3);
-/// Added to the airtime for the answer after it.
-const DONE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A frame that waits for its time.
-pub(super) struct Pending {
-    request: TxRequest,
-    /// When the preparation begins.
-    pub(super) begin_at: Duration,
-    /// When the end of the line is written.
-    pub(super) write_at: Duration,
-    airtime: Duration,
-}
 
 /// A frame that is being sent.
 pub(super) struct Transmission {
@@ -53,33 +32,25 @@ pub(super) enum Stage {
 
 impl Rn2483 {
     pub(super) fn enqueue(&mut self, now: Duration, request: TxRequest) {
-        let airtime = airtime::downlink(request.dr, request.data.len());
-        let lead = self.config.tx_offset + self.line_time(2);
-        let write_at = request.at.saturating_sub(lead);
+        if !self.announced || matches!(self.job, Job::Failed) {
+            return self.done(request.id, TxStatus::Failed, None, Some("the modem is not ready".into()));
+        }
         let commands = self.commands_for(&request);
         let bytes: usize = commands.iter().map(|command| command.len() + 6).sum::<usize>() + load_length(&request);
-        let shortest = self.line_time(bytes);
-        let longest = shortest + ANSWER_PLANNED * u32::try_from(commands.len()).unwrap_or(u32::MAX);
-        let begin_at = write_at.saturating_sub(longest + SLACK);
-        let refusal = if !(1..=255).contains(&request.data.len()) {
-            Some((TxStatus::Failed, "a frame has 1 to 255 bytes".to_string()))
-        } else if !self.announced || matches!(self.job, Job::Failed) {
-            Some((TxStatus::Failed, "the modem is not ready".to_string()))
-        } else if now + shortest > write_at {
-            Some((TxStatus::Late, format!("{} ms are needed at least", shortest.as_millis())))
-        } else if self.overlaps(request.at, request.at + airtime) {
-            Some((TxStatus::Collision, "another frame has that time".to_string()))
-        } else if self.queue.len() >= MAX_QUEUED {
-            Some((TxStatus::Busy, format!("{MAX_QUEUED} frames wait already")))
-        } else {
-            None
+        let plan = Plan {
+            lead: self.config.tx_offset + self.line_time(2),
+            shortest: self.line_time(bytes),
+            commands: commands.len(),
+            max_bytes: 255,
         };
-        if let Some((status, detail)) = refusal {
-            let margin = (status == TxStatus::Late).then(|| signed_ms(write_at, now + shortest));
-            return self.done(request.id, status, margin, Some(detail));
+        let active = match &self.job {
+            Job::Transmit(transmission) => Some(&transmission.pending),
+            _ => None,
+        };
+        let id = request.id;
+        if let Err(refusal) = self.queue.admit(now, request, &plan, active) {
+            return self.done(id, refusal.status, refusal.margin_ms, Some(refusal.detail));
         }
-        let place = self.queue.partition_point(|other| other.write_at <= write_at);
-        self.queue.insert(place, Pending { request, begin_at, write_at, airtime });
         if matches!(self.job, Job::Armed) && self.start_due_transmission(now) {
             self.run(now);
         }
@@ -87,7 +58,7 @@ impl Rn2483 {
 
     /// Begins the first frame of the queue if it is time; whether it was.
     pub(super) fn start_due_transmission(&mut self, now: Duration) -> bool {
-        let Some(pending) = self.first_if(|pending| pending.begin_at <= now) else { return false };
+        let Some(pending) = self.queue.first_if(|pending| pending.begin_at <= now) else { return false };
         for command in self.commands_for(&pending.request) {
             let expect = if command == "radio rxstop" { Expect::Stopped } else { Expect::Setting };
             self.command(&command, expect);
@@ -167,7 +138,7 @@ impl Rn2483 {
 
     /// Frames whose time has passed while the modem was busy with something else.
     pub(super) fn expire(&mut self, now: Duration) {
-        while let Some(pending) = self.first_if(|pending| pending.write_at <= now) {
+        while let Some(pending) = self.queue.first_if(|pending| pending.write_at <= now) {
             let margin = signed_ms(pending.write_at, now);
             let detail = "the modem was busy with something else".to_string();
             self.done(pending.request.id, TxStatus::Late, Some(margin), Some(detail));
@@ -183,7 +154,7 @@ impl Rn2483 {
     }
 
     pub(super) fn drop_queue(&mut self, why: &str) {
-        while let Some(pending) = self.queue.pop_front() {
+        while let Some(pending) = self.queue.pop() {
             self.done(pending.request.id, TxStatus::Failed, None, Some(why.to_string()));
         }
     }
@@ -233,18 +204,6 @@ impl Rn2483 {
         asked.min(self.config.max_dbm).max(-3)
     }
 
-    fn first_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Pending> {
-        if self.queue.front().is_some_and(condition) { self.queue.pop_front() } else { None }
-    }
-
-    fn overlaps(&self, start: Duration, end: Duration) -> bool {
-        let active = match &self.job {
-            Job::Transmit(transmission) => Some(&transmission.pending),
-            _ => None,
-        };
-        self.queue.iter().chain(active).any(|other| start < other.request.at + other.airtime && other.request.at < end)
-    }
-
     /// How much later than expected the module reports the end: what is left to calibrate in `tx_offset_us`, plus the
     /// delay of the report itself.
     fn note_turnaround(&mut self, now: Duration) {
@@ -256,13 +215,7 @@ impl Rn2483 {
     }
 
     fn done(&mut self, id: u64, status: TxStatus, margin: Option<i32>, detail: Option<String>) {
-        self.count(match status {
-            TxStatus::Sent => "tx_sent",
-            TxStatus::Late => "tx_late",
-            TxStatus::Collision => "tx_collision",
-            TxStatus::Busy => "tx_busy",
-            TxStatus::Failed => "tx_failed",
-        });
+        self.count(queue::counter(status));
         self.outputs.push_back(Output::TxDone { id, status, margin, detail });
     }
 }
@@ -270,10 +223,4 @@ impl Rn2483 {
 /// Bytes of the `radio tx` line without its end.
 fn load_length(request: &TxRequest) -> usize {
     "radio tx ".len() + 2 * request.data.len()
-}
-
-/// `due` minus `ready`, in ms.
-fn signed_ms(due: Duration, ready: Duration) -> i32 {
-    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    i32::try_from(ms(due).saturating_sub(ms(ready))).unwrap_or(i32::MIN)
 }
