@@ -6,6 +6,7 @@ mod cli;
 mod demo;
 mod faults;
 mod leshan;
+mod lora_e5;
 mod plugin;
 mod restart;
 mod site;

@@ -202,8 +202,12 @@ impl Site {
     }
 
     pub fn modem(&self, seed: u64) -> Process {
+        self.modem_speaking("rn2483", seed)
+    }
+
+    pub fn modem_speaking(&self, dialect: &str, seed: u64) -> Process {
         let mut command = Command::new(executable("lpwad-sim"));
-        command.args(["modem", "--dialect", "rn2483", "--seed", &seed.to_string(), "--nodes"]);
+        command.args(["modem", "--dialect", dialect, "--seed", &seed.to_string(), "--nodes"]);
         command.arg(self.path("nodes.toml")).arg("--link").arg(self.path("modem"));
         let mut modem = Process::start("modem", &mut command);
         modem.wait_event("ready");
