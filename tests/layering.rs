@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Packages of the workspace, and those of them that each may depend on, in tests too.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 9] = [
     (".", &["lpwad-link", "lpwad-lorawan", "lpwad-lwm2m"]),
     ("crates/link", &[]),
     ("crates/lorawan", &[]),
     ("crates/lwm2m", &[]),
     ("plugins/lora-serial", &["lpwad-link", "lpwad-sim"]),
     ("plugins/sim", &["lpwad-link"]),
+    ("tests/fuzz", &["lpwad", "lpwad-link", "lpwad-lora-serial", "lpwad-lorawan", "lpwad-lwm2m"]),
     ("tests/sim", &["lpwad", "lpwad-link", "lpwad-lorawan", "lpwad-lwm2m", "lpwad-sim"]),
     ("xtask", &[]),
 ];

@@ -1,16 +1,4 @@
-//! Text of a threat analysis.
+//! See `tests/fuzz/src/analysis_file.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use lpwad::policy::Analysis;
-use std::path::Path;
-
-fuzz_target!(|text: &str| {
-    match Analysis::parse(Path::new("ta.toml"), text) {
-        // 4 digits of year: 9999-12-31 is day 2,932,896.
-        Ok(analysis) => {
-            assert!(!analysis.id.is_empty() && analysis.id.len() <= 64 && analysis.expires_day <= 2_932_896)
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &str| lpwad_fuzz_targets::analysis_file::run(input));

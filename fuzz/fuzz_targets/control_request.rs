@@ -1,12 +1,4 @@
-//! A line of the control socket.
+//! See `tests/fuzz/src/control_request.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use lpwad::gateway::control::Request;
-
-fuzz_target!(|data: &[u8]| {
-    if let Ok(request) = serde_json::from_slice::<Request>(data) {
-        let text = serde_json::to_string(&request).expect("a request is plain text");
-        assert_eq!(serde_json::from_str::<Request>(&text).ok(), Some(request));
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| lpwad_fuzz_targets::control_request::run(input));

@@ -1,21 +1,4 @@
-//! First byte: FPort; the rest: a payload, as a verified uplink brings it, under the embedded Cayenne LPP profile.
+//! See `tests/fuzz/src/lpp.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use lpwad::config::Profile;
-use lpwad::config::profile::read_all;
-use lpwad_lwm2m::{Path, Value};
-use std::sync::{Arc, LazyLock};
-
-static PROFILE: LazyLock<Arc<Profile>> =
-    LazyLock::new(|| read_all(&[]).expect("embedded profiles are valid")["cayenne-lpp"].clone());
-
-fuzz_target!(|data: &[u8]| {
-    let [fport, payload @ ..] = data else { return };
-    let payload = &payload[..payload.len().min(242)];
-    let decoded = lpwad::codec::decode(&PROFILE, *fport, payload, None);
-    let raw = Path::resource_instance(19, u16::from(*fport), 0, 0);
-    assert!(decoded.readings.iter().any(|r| r.path == raw && r.value == Value::Opaque(payload.to_vec())));
-    assert!(decoded.readings.len() <= 1 + payload.len());
-    assert!(decoded.readings.iter().all(|r| !matches!(r.value, Value::Float(number) if !number.is_finite())));
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| lpwad_fuzz_targets::lpp::run(input));

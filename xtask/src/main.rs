@@ -2,6 +2,7 @@
 //! is there in a second. Progress goes to standard error; standard output belongs to the program that is run.
 
 mod checks;
+mod fuzz;
 mod leshan;
 mod plugins;
 mod step;
@@ -24,6 +25,9 @@ cargo xtask COMMAND [ARGUMENTS]
                   for example the part of a test's name
   sim [ARGS]      the whole gateway in simulated time: one week of faults from a seed; the last line is the hash of the run
                   (`sim --seed 7`, `sim --seeds 100`, `sim --help`)
+  fuzz [TARGET...] [--seconds N]
+                  fuzz the targets (all of them), each for N seconds (600), with a table at the end; needs nightly
+                  and cargo-fuzz. A short run of all targets is part of the tests
   lint            formatting, clippy, documentation: all warnings are errors
   deny            licences, sources and known advisories of the dependencies, and who may use which (needs cargo-deny)
   ci              lint, deny, test
@@ -91,6 +95,7 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
             step("stage", || plugins::stage(places, release))
         }
         "test" => test::test(places, rest),
+        "fuzz" => fuzz::fuzz(places, rest),
         "sim" => sim(places, rest),
         "lint" => nothing_more(rest).and_then(|()| checks::lint(places)),
         "deny" => nothing_more(rest).and_then(|()| checks::deny(places)),

@@ -1,0 +1,304 @@
+//! Everything that can wake the gateway, in any order: a sequence of steps.
+//!
+//! A step is a byte, a length and as many bytes. Nodes, disk and server answer as they should where a step says so, so
+//! that what lies behind a registration is reached; else they do anything.
+use aes::Aes128;
+use cmac::{Cmac, Mac};
+use lpwad::config::{self, Config, Profile, Security, Server};
+use lpwad::gateway::Gateway;
+use lpwad::gateway::control::Request;
+use lpwad::gateway::input::{Input, NodeId, Now, RadioIndex};
+use lpwad::gateway::output::Output;
+use lpwad::policy::Analyses;
+use lpwad::store::{Batch, Loaded};
+use lpwad_lorawan::{Activation, DevEui, Key, Region};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+const RADIO: RadioIndex = RadioIndex(0);
+const KEY: [u8; 16] = [7; 16];
+const ADDRESS: [u8; 4] = [4, 3, 2, 1];
+const START_UNIX_MS: u64 = 1_800_000_000_000;
+/// Outputs that one input may cause.
+const MAX_OUTPUTS: usize = 2_000;
+
+static PROFILE: LazyLock<Arc<Profile>> = LazyLock::new(|| {
+    let text = include_str!("../../../profiles/cayenne-lpp.toml");
+    Arc::new(Profile::parse(Path::new("cayenne-lpp.toml"), text).expect("the profile of the repository"))
+});
+
+/// Runs the target on an input.
+pub fn run(data: &[u8]) {
+    let mut site = Site::new();
+    let mut rest = data;
+    while let [step, len, behind @ ..] = rest {
+        let (bytes, behind) = behind.split_at(behind.len().min(usize::from(*len)));
+        site.step(*step, bytes);
+        rest = behind;
+    }
+    // Whatever came: it comes to rest, and can be stopped.
+    site.pass(Duration::from_secs(600));
+    site.input(Input::Stop);
+    site.pass(Duration::from_secs(10));
+    assert!(site.stopped, "a stop that never ends");
+}
+
+struct Site {
+    gateway: Gateway,
+    now: Duration,
+    unix_ms: Option<u64>,
+    analysed: bool,
+    with_nodes: bool,
+    disk: Loaded,
+    batch: Option<Batch>,
+    sockets: BTreeMap<NodeId, Vec<u8>>,
+    runs: u64,
+    fcnt: u16,
+    sent: Vec<u64>,
+    stopped: bool,
+}
+
+impl Site {
+    fn new() -> Site {
+        let mut site = Site::start(Loaded::default(), true, Some(START_UNIX_MS));
+        site.input(Input::PluginStarted(RADIO, 1));
+        site.line(br#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#);
+        site.line(br#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32","channels":8,"timed_tx":true,"inverted_iq":true,"min_lead_ms":50}}"#);
+        site
+    }
+
+    fn start(disk: Loaded, analysed: bool, unix_ms: Option<u64>) -> Site {
+        let now = Duration::from_secs(1);
+        let gateway = Gateway::new(Now { mono: now, unix_ms }, &config(true), analyses(analysed), &disk, 3);
+        let mut site = Site {
+            gateway,
+            now,
+            unix_ms,
+            analysed,
+            with_nodes: true,
+            disk,
+            batch: None,
+            sockets: BTreeMap::new(),
+            runs: 1,
+            fcnt: 0,
+            sent: Vec::new(),
+            stopped: false,
+        };
+        site.drain();
+        site
+    }
+
+    fn step(&mut self, step: u8, bytes: &[u8]) {
+        let number = bytes.first().copied().unwrap_or(0);
+        let node = NodeId(u32::from(number & 3));
+        match step % 20 {
+            0 => self.line(bytes),
+            1 => self.hear(bytes.to_vec()),
+            2 => {
+                self.fcnt = self.fcnt.wrapping_add(1 + u16::from(number >> 6));
+                let frame = uplink(self.fcnt, bytes.get(1..).unwrap_or_default());
+                self.hear(frame);
+            }
+            3 => {
+                let status = ["sent", "late", "collision", "busy", "failed"][usize::from(number) % 5];
+                let id = self.sent.pop().unwrap_or_else(|| u64::from(number));
+                self.line(format!(r#"{{"txdone":{{"id":{id},"status":"{status}"}}}}"#).as_bytes());
+            }
+            4 => self.input(Input::Datagram(node, bytes.to_vec())),
+            5 => {
+                // The server answers what was sent last with the code and payload of this step.
+                let ids: Vec<NodeId> = self.sockets.keys().copied().collect();
+                for id in ids {
+                    let last = self.sockets.get(&id).cloned().unwrap_or_default();
+                    if last.len() >= 4 {
+                        let token = usize::from(last[0] & 15).min(8).min(last.len() - 4);
+                        let head = [0x60 | token as u8, if number == 0 { 0x41 } else { number }, last[2], last[3]];
+                        let rest = if bytes.len() > 1 { &bytes[1..] } else { &[0x82, b'r', b'd', 0x01, b'a'][..] };
+                        self.input(Input::Datagram(id, [&head[..], &last[4..4 + token], rest].concat()));
+                    }
+                }
+            }
+            6 => self.end_batch(true),
+            7 => self.end_batch(false),
+            8 => self.pass(Duration::from_millis(u64::from(number) * 100)),
+            9 => self.pass(Duration::from_secs(u64::from(number) * 60)),
+            10 => {
+                self.unix_ms = match number % 5 {
+                    0 => None,
+                    1 => Some(2_147_483_648_000),
+                    2 => Some(u64::MAX - 10_000_000_000),
+                    3 => Some(START_UNIX_MS - 86_400_000),
+                    _ => Some(START_UNIX_MS + u64::from(number) * 3_600_000),
+                };
+            }
+            11 => self.input(Input::PluginExited(RADIO, self.runs, "x".into())),
+            12 => self.input(Input::PluginLine(RADIO, u64::from(number), Err(lpwad_link::Oversize))),
+            13 => self.input(Input::OpenFailed(node, "x".into())),
+            14 => self.input(Input::Opened(node, 4000 + u16::from(number))),
+            15 => {
+                let request = match number % 3 {
+                    0 => Request::Status,
+                    1 => Request::NodeList,
+                    _ => Request::NodeShow { node: String::from_utf8_lossy(bytes).into_owned() },
+                };
+                self.input(Input::Request(1, request));
+            }
+            16 => {
+                self.analysed = number & 1 == 0;
+                self.with_nodes = number & 2 == 0;
+                self.input(Input::Reload(Box::new(config(self.with_nodes)), analyses(self.analysed)));
+            }
+            // Reports of batches that are not on their way.
+            17 | 18 if self.batch.as_ref().is_some_and(|batch| batch.ticket == u64::from(number)) => {}
+            17 => self.input(Input::Committed(u64::from(number))),
+            18 => self.input(Input::CommitFailed(u64::from(number), "x".into())),
+            // The power goes; only the disk is left.
+            _ => {
+                let (disk, fcnt) = (std::mem::take(&mut self.disk), self.fcnt);
+                *self = Site::start(disk, self.analysed, self.unix_ms);
+                self.fcnt = fcnt;
+                self.input(Input::PluginStarted(RADIO, 1));
+            }
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8]) {
+        self.input(Input::PluginLine(RADIO, self.runs, Ok(bytes.to_vec())));
+    }
+
+    fn hear(&mut self, frame: Vec<u8>) {
+        let (at_us, data) = (self.now.as_micros() as u32, lpwad_link::hex::encode(&frame));
+        let line = format!(
+            r#"{{"rx":{{"at_us":{at_us},"freq_hz":868100000,"dr":"SF7BW125","rssi_dbm":-80,"snr_db":7.5,"data":"{data}"}}}}"#
+        );
+        self.line(line.as_bytes());
+    }
+
+    fn end_batch(&mut self, works: bool) {
+        let Some(batch) = self.batch.take() else { return };
+        if works {
+            self.disk.records.extend(batch.records);
+            self.input(Input::Committed(batch.ticket));
+        } else {
+            self.input(Input::CommitFailed(batch.ticket, "disk full".into()));
+        }
+    }
+
+    /// Lets time pass, deadline by deadline; the disk works meanwhile.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut still = 0;
+        while let Some(due) = self.gateway.deadline().filter(|due| *due <= until) {
+            still = if due > self.now { 0 } else { still + 1 };
+            assert!(still < 200, "a deadline that never passes");
+            self.elapse(due);
+            self.input(Input::Tick);
+            self.end_batch(true);
+        }
+        self.elapse(until);
+    }
+
+    fn elapse(&mut self, until: Duration) {
+        let gone = until.saturating_sub(self.now);
+        self.now = self.now.max(until);
+        self.unix_ms = self.unix_ms.map(|ms| ms.saturating_add(gone.as_millis() as u64));
+    }
+
+    fn input(&mut self, input: Input) {
+        self.gateway.handle(Now { mono: self.now, unix_ms: self.unix_ms }, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        let mut outputs = 0;
+        while let Some(output) = self.gateway.poll() {
+            outputs += 1;
+            assert!(outputs < MAX_OUTPUTS, "one input causes outputs without end");
+            match output {
+                Output::StartPlugin(_) => self.runs += 1,
+                Output::WritePlugin(_, line) => {
+                    let line: serde_json::Value = serde_json::from_str(&line).expect("lines to plugins are JSON");
+                    self.sent.extend(line["tx"]["id"].as_u64());
+                }
+                Output::Open { session, .. } => {
+                    self.sockets.insert(session, Vec::new());
+                }
+                Output::Send(session, bytes) => {
+                    let permitted = self.analysed && self.unix_ms.is_some_and(|ms| ms < 1_811_894_400_000);
+                    assert!(permitted, "a clear datagram without a verdict");
+                    self.sockets.insert(session, bytes);
+                }
+                Output::Close(session) => _ = self.sockets.remove(&session),
+                Output::Commit(batch) => {
+                    assert!(self.batch.replace(batch).is_none(), "two batches on their way");
+                }
+                Output::Stopped => self.stopped = true,
+                Output::KillPlugin(_) | Output::Reply(..) | Output::Event(_) => {}
+            }
+        }
+    }
+}
+
+fn config(with_nodes: bool) -> Config {
+    let node = |n, activation| config::Node {
+        dev_eui: DevEui([0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, n]),
+        profile: PROFILE.clone(),
+        activation,
+        server: 0,
+        endpoint: None,
+    };
+    let personalised = Activation::Abp {
+        dev_addr: "01020304".parse().expect("8 digits"),
+        nwk_s_key: Key::new(KEY),
+        app_s_key: Key::new(KEY),
+        relaxed_counter: false,
+    };
+    let joins = Activation::Otaa { join_eui: None, app_key: Key::new(KEY) };
+    Config {
+        state_dir: None,
+        control_socket: None,
+        plugin_dirs: Vec::new(),
+        analysis_dir: "threat-analysis.d".into(),
+        rx1_delay_s: 5,
+        radios: vec![config::Radio {
+            name: "roof".into(),
+            plugin: "x".into(),
+            region: Region::Eu868,
+            settings: serde_json::Map::new(),
+        }],
+        servers: vec![Server {
+            name: "site".into(),
+            uri: "coap://127.0.0.1:5683".parse().ok(),
+            secure_uri: None,
+            security: Security::Auto,
+            reachable: true,
+        }],
+        nodes: if with_nodes { vec![node(1, personalised), node(2, joins)] } else { Vec::new() },
+        warnings: Vec::new(),
+    }
+}
+
+fn analyses(named: bool) -> Analyses {
+    let mut analyses = Analyses::default();
+    if named {
+        let text = "schema = 1\nid = \"T\"\nexpires = 2027-06-01\n[scope]\nserver = \"coap://127.0.0.1:5683\"\n";
+        analyses.add(Path::new("t.toml"), text);
+    }
+    analyses
+}
+
+/// An unconfirmed uplink of the personalised node on FPort 1 whose MIC is right (LoRaWAN 1.0.4 §4.4).
+fn uplink(fcnt: u16, payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(50)];
+    let [low, high] = fcnt.to_le_bytes();
+    let mut frame = [&[0x40][..], &ADDRESS, &[0, low, high, 1], payload].concat();
+    let mut mac = <Cmac<Aes128> as Mac>::new_from_slice(&KEY).expect("16 bytes");
+    mac.update(&[0x49, 0, 0, 0, 0, 0]);
+    mac.update(&ADDRESS);
+    mac.update(&[low, high, 0, 0, 0, frame.len() as u8]);
+    mac.update(&frame);
+    frame.extend_from_slice(&mac.finalize().into_bytes()[..4]);
+    frame
+}

@@ -1,0 +1,41 @@
+//! One module for each place where lpwad reads bytes that somebody else wrote. `run` panics where a promise is broken.
+//! `fuzz/` feeds them from a fuzzer, `tests/smoke.rs` from the seeds and mutations of them.
+
+pub mod analysis_file;
+pub mod at_line_lora_e5;
+pub mod at_line_rn2483;
+pub mod client_datagram;
+pub mod coap_message;
+pub mod config_text;
+pub mod control_request;
+pub mod format_decode;
+pub mod gateway_input;
+pub mod key_file;
+pub mod link_line;
+pub mod lpp;
+pub mod phy_payload;
+pub mod store_record;
+
+/// Name and function of each target.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("analysis_file", |bytes| text(bytes, analysis_file::run)),
+    ("at_line_lora_e5", at_line_lora_e5::run),
+    ("at_line_rn2483", at_line_rn2483::run),
+    ("client_datagram", client_datagram::run),
+    ("coap_message", coap_message::run),
+    ("config_text", |bytes| text(bytes, config_text::run)),
+    ("control_request", control_request::run),
+    ("format_decode", format_decode::run),
+    ("gateway_input", gateway_input::run),
+    ("key_file", |bytes| text(bytes, key_file::run)),
+    ("link_line", link_line::run),
+    ("lpp", lpp::run),
+    ("phy_payload", phy_payload::run),
+    ("store_record", store_record::run),
+];
+
+fn text(bytes: &[u8], run: fn(&str)) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        run(text);
+    }
+}
