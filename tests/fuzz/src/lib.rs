@@ -16,8 +16,11 @@ pub mod lpp;
 pub mod phy_payload;
 pub mod store_record;
 
-/// Name and function of each target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// Name and function of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
     ("analysis_file", |bytes| text(bytes, analysis_file::run)),
     ("at_line_lora_e5", at_line_lora_e5::run),
     ("at_line_rn2483", at_line_rn2483::run),
