@@ -4,11 +4,11 @@ use log::Level;
 use lpwad_lorawan::DevEui;
 
 macro_rules! events {
-    ($($(#[doc = $doc:literal])* $kind:ident = $name:literal, $level:ident;)*) => {
+    ($(#[doc = $doc:literal] $kind:ident = $name:literal, $level:ident;)*) => {
         /// What happened.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
-            $($(#[doc = $doc])* $kind,)*
+            $(#[doc = $doc] $kind,)*
         }
 
         impl Kind {
@@ -19,6 +19,12 @@ macro_rules! events {
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Kind::$kind => $name,)* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Kind::$kind => $doc,)* }
             }
 
             /// How loud it is.
@@ -47,7 +53,7 @@ events! {
     RadioFault = "radio-fault", Warn;
     /// A radio's fault is over.
     RadioRecovered = "radio-recovered", Info;
-    /// A frame was not accepted.
+    /// A frame was not accepted; of each reason ten a minute are said, and the next one says how many were not.
     FrameDropped = "frame-dropped", Info;
     /// A node asked to join and gets an answer.
     NodeJoining = "node-joining", Info;
@@ -104,6 +110,70 @@ events! {
     /// The store can be written again.
     StoreRecovered = "store-recovered", Info;
 }
+
+/// How much an event says of people and things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// How the gateway works; may be shown to anybody.
+    Operational,
+    /// Names a device, an address or a place; may be personal data where a device belongs to a person.
+    Identifying,
+    /// What a node or a server said. Never above debug. Keys are in no class: they are never said.
+    Payload,
+}
+
+impl Class {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Operational => "operational",
+            Class::Identifying => "identifying",
+            Class::Payload => "payload",
+        }
+    }
+}
+
+/// The class of each field, by name, beside `node` (identifying), `radio` and `server` (operational). No field has the
+/// class payload yet: nothing of what nodes and servers say is said.
+pub const FIELDS: &[(&str, Class)] = &[
+    ("added", Class::Operational),
+    ("after_restart", Class::Operational),
+    ("airtime_ms", Class::Operational),
+    ("analysis", Class::Operational),
+    ("by", Class::Operational),
+    ("bytes", Class::Operational),
+    ("changed", Class::Operational),
+    ("confirmable", Class::Operational),
+    ("dev_addr", Class::Identifying),
+    ("dev_nonce", Class::Operational),
+    ("downlink", Class::Operational),
+    ("dr", Class::Operational),
+    ("endpoint", Class::Identifying),
+    ("error", Class::Operational),
+    ("fault", Class::Operational),
+    ("fcnt", Class::Operational),
+    ("fport", Class::Operational),
+    ("freq_hz", Class::Operational),
+    ("from", Class::Identifying),
+    ("location", Class::Identifying),
+    ("max_dbm_eirp", Class::Operational),
+    ("nodes", Class::Operational),
+    ("operation", Class::Operational),
+    ("path", Class::Operational),
+    ("problem", Class::Operational),
+    ("radios", Class::Operational),
+    ("reason", Class::Operational),
+    ("removed", Class::Operational),
+    ("retry_in_ms", Class::Operational),
+    ("retry_in_s", Class::Operational),
+    ("rssi_dbm", Class::Operational),
+    ("snr_db", Class::Operational),
+    ("suppressed", Class::Operational),
+    ("table", Class::Operational),
+    ("tx_margin_ms", Class::Operational),
+    ("verdict", Class::Operational),
+];
 
 /// An event with what it is about.
 #[derive(Clone, Debug, PartialEq)]

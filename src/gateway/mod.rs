@@ -13,6 +13,7 @@ pub mod output;
 mod pace;
 mod persist;
 mod proxy;
+mod quota;
 mod radios;
 mod reload;
 mod status;
@@ -34,6 +35,7 @@ use lpwad_lwm2m::Registry;
 use output::Output;
 use pace::Pace;
 use persist::Persist;
+use quota::Quota;
 use reload::Fixed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -68,6 +70,8 @@ pub struct Gateway {
     stopping: Option<Duration>,
     stopped: bool,
     counts: BTreeMap<&'static str, u64>,
+    /// Frames that were not accepted, as far as they are said.
+    drops: Quota,
     outputs: VecDeque<Output>,
 }
 
@@ -107,6 +111,7 @@ impl Gateway {
             stopping: None,
             stopped: false,
             counts: BTreeMap::new(),
+            drops: Quota::default(),
             outputs: VecDeque::new(),
         };
         gateway.say(Event::new(Kind::Started).with("nodes", config.nodes.len()).with("radios", config.radios.len()));

@@ -7,6 +7,7 @@ use super::*;
 use crate::config::{Config, Security, ServerUri};
 use lpwad_lorawan::{Activation, Key, Region};
 
+mod flood;
 mod reload;
 
 const S: fn(u64) -> Duration = Duration::from_secs;

@@ -37,9 +37,12 @@ impl Gateway {
                 self.say(Event::new(Kind::UplinkRepeated).node(dev_eui).with("fcnt", fcnt));
             }
             NetworkOutput::Dropped { radio, reason, dev_addr_or_eui } => {
-                let event =
-                    Event::new(Kind::FrameDropped).radio(&self.radio_name(radio)).with("reason", format!("{reason:?}"));
-                self.say(event.with("from", dev_addr_or_eui.unwrap_or_else(|| "-".into())));
+                let reason = format!("{reason:?}");
+                let kind = reason.split('(').next().unwrap_or_default();
+                let Some(suppressed) = self.drops.take(now.mono, kind) else { return };
+                let event = Event::new(Kind::FrameDropped).radio(&self.radio_name(radio)).with("reason", &reason);
+                let event = event.with("from", dev_addr_or_eui.unwrap_or_else(|| "-".into()));
+                self.say(if suppressed > 0 { event.with("suppressed", suppressed) } else { event });
             }
             NetworkOutput::TxFailed { dev_eui, radio, reason } => {
                 let event = Event::new(Kind::TransmitFailed).node(dev_eui).radio(&self.radio_name(radio));

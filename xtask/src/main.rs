@@ -28,6 +28,7 @@ cargo xtask COMMAND [ARGUMENTS]
   fuzz [TARGET...] [--seconds N]
                   fuzz the targets (all of them), each for N seconds (600), with a table at the end; needs nightly
                   and cargo-fuzz. A short run of all targets is part of the tests
+  docs            write docs/events.md and docs/limits.md from the code; the tests tell when that is needed
   lint            formatting, clippy, documentation: all warnings are errors
   deny            licences, sources and known advisories of the dependencies, and who may use which (needs cargo-deny)
   ci              lint, deny, test
@@ -96,6 +97,10 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
         }
         "test" => test::test(places, rest),
         "fuzz" => fuzz::fuzz(places, rest),
+        "docs" => nothing_more(rest).and_then(|()| {
+            let mut command = cargo(places, &["test", "-q", "-p", "lpwad", "--test", "docs"]);
+            step::run(command.env("LPWAD_WRITE_DOCS", "1"))
+        }),
         "sim" => sim(places, rest),
         "lint" => nothing_more(rest).and_then(|()| checks::lint(places)),
         "deny" => nothing_more(rest).and_then(|()| checks::deny(places)),

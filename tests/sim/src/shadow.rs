@@ -42,6 +42,8 @@ pub enum Rule {
     Deadline,
     /// The protocols of plugin and disk are kept.
     Protocol,
+    /// No event says a payload or a key.
+    Private,
 }
 
 /// A write that was acknowledged and has not reached its node.
@@ -227,6 +229,16 @@ impl Shadow {
     /// The gateway says something.
     pub fn event(&mut self, now: Duration, event: &Event) {
         let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) else { return };
+        let text = event.to_text();
+        let payload = self.said.get(&n).map(|(_, payload, _)| lpwad_link::hex::encode(payload));
+        let secrets = (0..3).map(|which| lpwad_link::hex::encode(&site::key(n, which))).chain(payload);
+        if secrets.into_iter().any(|secret| text.contains(&secret)) {
+            self.violated(
+                now,
+                Rule::Private,
+                format!("a payload or key of node {n} in the event {}", event.kind.name()),
+            );
+        }
         let field = |name: &str| event.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         match event.kind {
             Kind::NodeJoining => {
