@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Packages of the workspace, and those of them that each may depend on, in tests too.
 const PACKAGES: [(&str, &[&str]); 9] = [
-    (".", &["lpwad-link", "lpwad-lorawan", "lpwad-lwm2m"]),
+    (".", &["lpwad-link", "lpwad-lorawan", "lpwad-lwm2m", "lpwad-sim"]),
     ("crates/link", &[]),
     ("crates/lorawan", &[]),
     ("crates/lwm2m", &[]),

@@ -5,6 +5,7 @@
 mod cli;
 mod demo;
 mod faults;
+mod kill;
 mod leshan;
 mod lora_e5;
 mod plugin;

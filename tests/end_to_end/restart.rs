@@ -6,9 +6,12 @@ use lorawan::keys::AppKey;
 use lorawan::parser::EncryptedJoinAcceptPayload;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Nodes that a test of this kind has at most.
+pub const NODES: usize = 3;
+
 /// Node and JoinNonce of a join accept, read with foreign code.
 fn join_nonce(frame: &[u8]) -> (usize, Vec<u8>) {
-    for n in 0..2 {
+    for n in 0..NODES {
         let accept = EncryptedJoinAcceptPayload::new_with_factory(frame.to_vec(), DefaultFactory).unwrap();
         let key = AppKey::from(<[u8; 16]>::try_from(lpwad_link::hex::decode(&app_key(n)).unwrap()).unwrap());
         let accept = accept.decrypt(&key);
@@ -28,6 +31,30 @@ fn downlinks(modem: &mut Process) -> Vec<Vec<u8>> {
         .filter(air)
         .map(|line| lpwad_link::hex::decode(line["data"].as_str().unwrap()).unwrap())
         .collect()
+}
+
+/// Fails if a JoinNonce, or a counter with its address, was on air twice; gives how many join accepts and data frames were.
+pub fn nothing_twice(modem: &mut Process) -> (usize, usize) {
+    // A new session has a new address, or begins its counters anew.
+    let mut by_counter: BTreeMap<(Vec<u8>, [u8; 2]), Vec<u8>> = BTreeMap::new();
+    let mut nonces = BTreeSet::new();
+    let mut data = 0;
+    for frame in downlinks(modem) {
+        match frame[0] >> 5 {
+            1 => assert!(nonces.insert(join_nonce(&frame)), "a JoinNonce twice"),
+            // Unconfirmed and confirmed data down: DevAddr at 1..5, FCntDown at 6..8.
+            3 | 5 => {
+                data += 1;
+                let key = (frame[1..5].to_vec(), [frame[6], frame[7]]);
+                if let Some(other) = by_counter.insert(key, frame.clone()) {
+                    assert_eq!(other, frame, "two frames under one FCntDown");
+                    panic!("a frame was sent twice: {frame:02x?}");
+                }
+            }
+            other => panic!("message type {other} on air"),
+        }
+    }
+    (nonces.len(), data)
 }
 
 #[test]
@@ -71,23 +98,6 @@ fn after_kill_9_no_counter_or_nonce_is_used_twice_and_nodes_go_on() {
     assert_eq!(joins, 2, "nobody joined again");
     gateway.terminate();
 
-    let mut by_counter: BTreeMap<(Vec<u8>, [u8; 2]), Vec<u8>> = BTreeMap::new();
-    let mut nonces = BTreeSet::new();
-    let mut data = 0;
-    for frame in downlinks(&mut modem) {
-        match frame[0] >> 5 {
-            1 => assert!(nonces.insert(join_nonce(&frame)), "a JoinNonce twice"),
-            // Unconfirmed and confirmed data down: DevAddr at 1..5, FCntDown at 6..8.
-            3 | 5 => {
-                data += 1;
-                let key = (frame[1..5].to_vec(), [frame[6], frame[7]]);
-                if let Some(other) = by_counter.insert(key, frame.clone()) {
-                    assert_eq!(other, frame, "two frames under one FCntDown");
-                    panic!("a frame was sent twice: {frame:02x?}");
-                }
-            }
-            other => panic!("message type {other} on air"),
-        }
-    }
-    assert!(nonces.len() >= 2 && data >= 8, "{} join accepts, {data} data frames", nonces.len());
+    let (nonces, data) = nothing_twice(&mut modem);
+    assert!(nonces >= 2 && data >= 8, "{nonces} join accepts, {data} data frames");
 }

@@ -25,6 +25,8 @@ cargo xtask COMMAND [ARGUMENTS]
                   for example the part of a test's name
   sim [ARGS]      the whole gateway in simulated time: one week of faults from a seed; the last line is the hash of the run
                   (`sim --seed 7`, `sim --seeds 100`, `sim --help`)
+  kill [--times N] [--seed S]
+                  the real process under traffic, killed N times (20); the tests do it 20 times
   fuzz [TARGET...] [--seconds N]
                   fuzz the targets (all of them), each for N seconds (600), with a table at the end; needs nightly
                   and cargo-fuzz. A short run of all targets is part of the tests
@@ -101,6 +103,7 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
             let mut command = cargo(places, &["test", "-q", "-p", "lpwad", "--test", "docs"]);
             step::run(command.env("LPWAD_WRITE_DOCS", "1"))
         }),
+        "kill" => kill(places, rest),
         "sim" => sim(places, rest),
         "lint" => nothing_more(rest).and_then(|()| checks::lint(places)),
         "deny" => nothing_more(rest).and_then(|()| checks::deny(places)),
@@ -135,6 +138,27 @@ fn sim(places: &Places, rest: &[String]) -> Result<(), Failure> {
     step("build", || step::run(&mut cargo(places, &["build", "--profile", "sim", "-p", "lpwad-week"])))?;
     let program = places.debug.with_file_name("sim").join("lpwad-week");
     step::become_program(std::process::Command::new(program).args(rest))
+}
+
+fn kill(places: &Places, rest: &[String]) -> Result<(), Failure> {
+    let mut environment = Vec::new();
+    let mut rest = rest.iter();
+    while let Some(flag) = rest.next() {
+        let name = match flag.as_str() {
+            "--times" => "LPWAD_KILLS",
+            "--seed" => "LPWAD_SEED",
+            _ => return Err(Failure::usage(format!("takes --times N and --seed S, not {flag}"))),
+        };
+        let number = rest.next().filter(|text| text.parse::<u64>().is_ok());
+        environment.push((name, number.ok_or_else(|| Failure::usage(format!("{flag} takes a number")))?));
+    }
+    step("build", || {
+        step::run(&mut cargo(places, &["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"]))
+    })?;
+    step("stage", || plugins::stage(places, false))?;
+    let mut command =
+        cargo(places, &["test", "--workspace", "--test", "end_to_end", "--", "--nocapture", "kills_under"]);
+    step("kill", || step::run(command.envs(environment)))
 }
 
 fn only_release(rest: &[String]) -> Result<bool, Failure> {

@@ -9,6 +9,7 @@ pub const HELP: &str = "\
 uplink EUI FPORT HEX [confirmed]  a node sends, as soon as it has joined and is idle (HEX may be -: no bytes)
 drop N        the next N uplinks are lost          drop-down N   the next N downlinks are lost
 corrupt N     one bit flips in the next N uplinks
+forget EUI    a node loses its session and joins again
 replay        the last data uplink again           replay-join   the last join request again
 race HEX      a frame is reported just at the next `radio rxstop`
 garbage       noise on the serial line             reboot        the modem restarts
@@ -49,6 +50,9 @@ pub fn parse(line: &str) -> Result<Line, String> {
             let dev_eui = eui.parse().map_err(|error| format!("{eui:?}: {error}"))?;
             let fport = fport.parse().map_err(|_| format!("{fport:?} is not an FPort"))?;
             Line::Air(Command::Uplink { dev_eui, uplink: Uplink { fport, payload: bytes(payload)?, confirmed } })
+        }
+        ["forget", eui] => {
+            Line::Air(Command::Reboot { dev_eui: eui.parse().map_err(|error| format!("{eui:?}: {error}"))? })
         }
         ["drop", n] => Line::Air(Command::Drop(count(n)?)),
         ["drop-down", n] => Line::Air(Command::DropDown(count(n)?)),
