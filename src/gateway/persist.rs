@@ -111,7 +111,10 @@ impl Gateway {
         let wait = RETRY.0.saturating_mul(1 << self.persist.failures.min(8)).min(RETRY.1);
         self.persist.failures = self.persist.failures.saturating_add(1);
         self.persist.not_before = Some(now.mono + wait);
-        self.say(Event::new(Kind::StoreFailed).with("reason", why).with("retry_in_s", wait.as_secs()));
+        // Once until it recovers, not with every try.
+        if self.persist.failures == 1 {
+            self.say(Event::new(Kind::StoreFailed).with("reason", why).with("retry_in_s", wait.as_secs()));
+        }
         for (key, record) in failed.batch.records {
             self.persist.next.batch.records.entry(key).or_insert(record);
         }

@@ -5,6 +5,7 @@ use crate::gateway::input::Input;
 use crate::store::{Batch, Loaded};
 use redb::backends::FileBackend;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -124,8 +125,25 @@ fn open_database(state_dir: &Path) -> Result<Database, StoreError> {
     }
     FileBackend::new(file).and_then(Database::open).map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
-        other => StoreError::Database { path: path.clone(), problem: other.to_string() },
+        other => StoreError::Database { path: path.clone(), problem: explained(&other) },
     })
+}
+
+/// The error, and what to do about it where the file is no database or a damaged one.
+fn explained(error: &redb::DatabaseError) -> String {
+    let damaged = match error {
+        redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)) => true,
+        redb::DatabaseError::Storage(redb::StorageError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    };
+    let hint = if damaged {
+        " (no store, or a damaged one: put a copy back, or move it away and let nodes join again)"
+    } else {
+        ""
+    };
+    format!("{error}{hint}")
 }
 
 #[cfg(test)]
@@ -166,5 +184,37 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink("/dev/null", dir.path().join(FILE)).unwrap();
         assert!(matches!(Disk::open(dir.path(), inputs), Err(StoreError::Io { .. })));
+    }
+
+    #[test]
+    fn a_damaged_store_is_refused_with_its_path_and_a_hint_or_opens_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let (inputs, mut done) = tokio::sync::mpsc::channel(4);
+        let (mut disk, _) = Disk::open(dir.path(), inputs.clone()).unwrap();
+        let mut batch = Batch { ticket: 1, ..Batch::default() };
+        batch.put(Table::Device, DevEui([1; 8]), vec![7; 100]);
+        disk.commit(batch);
+        assert!(matches!(done.blocking_recv(), Some(Input::Committed(1))));
+        disk.close();
+        let file = dir.path().join(FILE);
+        let whole = fs::read(&file).unwrap();
+        let garbage = [&[0x55; 64][..], &whole[64..]].concat();
+        let refused = |bytes: &[u8]| {
+            fs::write(&file, bytes).unwrap();
+            match Disk::open(dir.path(), inputs.clone()) {
+                Ok((mut disk, loaded)) => {
+                    disk.close();
+                    assert_eq!(loaded.get(Table::Device, DevEui([1; 8])), Some(&[7; 100][..]));
+                    None
+                }
+                Err(error) => Some(error.to_string()),
+            }
+        };
+        for bytes in [&garbage[..], &whole[..100], &whole[..whole.len() / 2], b"no database"] {
+            let error = refused(bytes).unwrap_or_else(|| panic!("{} bytes are taken for a store", bytes.len()));
+            assert!(error.contains(FILE) && error.contains("damaged"), "{error}");
+        }
+        assert_eq!(refused(&whole), None);
     }
 }
