@@ -105,7 +105,7 @@ events! {
     SessionFailed = "session-failed", Warn;
     /// A record of the store cannot be used.
     RecordDamaged = "record-damaged", Warn;
-    /// The store could not be written; nothing that needs it leaves.
+    /// The store cannot be written, said once; until it recovers nothing that needs it leaves.
     StoreFailed = "store-failed", Error;
     /// The store can be written again.
     StoreRecovered = "store-recovered", Info;

@@ -262,6 +262,8 @@ fn a_write_that_the_disk_does_not_take_is_not_acknowledged_and_not_sent() {
     rig.outputs.clear();
     rig.run_to(rig.now + S(4));
     assert_eq!(rig.take_transmitted().len(), 0);
+    rig.run_to(rig.now + S(600));
+    assert_eq!(rig.said(Kind::StoreFailed), 0, "said once, not with every retry");
     rig.disk_works = true;
     rig.run_to(rig.now + S(40));
     assert_eq!(rig.said(Kind::StoreRecovered), 1);

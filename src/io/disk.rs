@@ -139,7 +139,8 @@ fn explained(error: &redb::DatabaseError) -> String {
         _ => false,
     };
     let hint = if damaged {
-        " (no store, or a damaged one: put a copy back, or move it away and let nodes join again)"
+        " (no store, or a damaged one: move it away and let nodes join again; with an old copy in its place, counters would be \
+         used twice)"
     } else {
         ""
     };
