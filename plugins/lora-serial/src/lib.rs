@@ -3,8 +3,8 @@
 //! One modem is a gateway with one channel and one data rate. That is not what LoRaWAN asks of a gateway: nodes that
 //! hop over the channels of a region are heard only in part. See README.md for what that means.
 //!
-//! Inside out: [`airtime`] and [`modem`] (what every dialect has in common), [`dialect`] (one file per command
-//! language, state machines without IO), [`port`] (the serial port), [`run`] (the shell between the daemon's lines and
+//! Inside out: `airtime` and `modem` (what every dialect has in common), `dialect` (one file per command
+//! language, state machines without IO), `port` (the serial port), `run` (the shell between the daemon's lines and
 //! the port).
 //!
 //! Not supported: several modems in one process, FSK, reception with inverted IQ, regions other than EU868, a frame
