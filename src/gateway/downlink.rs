@@ -41,6 +41,7 @@ impl Gateway {
         let why = match (node.leaves, self.network.device_status(dev_eui)) {
             (Some(_), _) => Some("the node is no longer configured"),
             (None, None) => Some("the node is left out, because its record is damaged"),
+            (None, Some(_)) if self.persist.is_failing() => Some("the store cannot be written"),
             (None, Some(_)) => None,
         };
         if let Some(why) = why {

@@ -124,6 +124,8 @@ impl Shell {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        // A limit of file sizes is a full disk, and no reason to die. A handler is not passed on to plugins.
+        let _file_too_large = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
         let (ask, mut asked) = mpsc::channel::<Asked>(16);
         let path = &options.control_socket;
         let control = Control::listen(path, ask).map_err(|error| RunError::Control { path: path.clone(), error })?;

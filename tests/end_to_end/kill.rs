@@ -6,6 +6,7 @@ use crate::restart::{NODES, nothing_twice};
 use crate::site::{Process, Site, confirmed_uplink, endpoint, eui, small_server, uplink};
 use lpwad_sim::rng::Rng;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const PATH: &str = "/3306/0/5850";
@@ -21,12 +22,16 @@ struct Write {
 
 struct Traffic {
     rng: Rng,
+    /// The value of the last write to each node: the next one differs, so that a late arrival is not taken for it.
+    last: [bool; NODES],
     modem: Process,
     server: Process,
     writes: [Option<Write>; NODES],
     acknowledged: u64,
     delivered: u64,
-    forgotten: usize,
+    forgotten: [usize; NODES],
+    /// Node and DevNonce of each join that was answered.
+    dev_nonces: BTreeSet<(String, String)>,
 }
 
 impl Traffic {
@@ -43,14 +48,31 @@ impl Traffic {
             }
         }
         if self.rng.below(25) == 0 {
-            self.forgotten += 1;
             let n = self.rng.below(NODES as u64) as usize;
+            self.forgotten[n] += 1;
             self.modem.tell(&format!("forget {}", eui(n)));
         }
     }
 
+    /// What a gateway said of joins before it died.
+    fn note_joins(&mut self, gateway: &mut Process) {
+        for line in gateway.seen().iter().filter(|line| line["event"] == "node-joining") {
+            let text = |name: &str| line[name].as_str().unwrap().to_string();
+            assert!(self.dev_nonces.insert((text("node"), text("dev_nonce"))), "a DevNonce is answered twice: {line}");
+        }
+    }
+
+    /// The counter of the last acknowledged uplink of a node in its present session.
+    fn acknowledged_counter(&mut self, n: usize) -> Option<u64> {
+        let eui = eui(n);
+        let of_node = self.modem.seen().iter().rev().filter(|line| line["dev_eui"] == eui.as_str());
+        let session = of_node.take_while(|line| line["event"] != "joined");
+        session.into_iter().find(|line| line["event"] == "acked")?["fcnt"].as_u64()
+    }
+
     fn write(&mut self, n: usize) {
-        let value = self.rng.below(2) == 0;
+        let value = !self.last[n];
+        self.last[n] = value;
         let (since, asked_since) = (self.modem.mark(), self.server.mark());
         self.server.tell(&format!("write {} {PATH} {value}", endpoint(n)));
         self.writes[n] = Some(Write { value, since, asked_since, accepted: false });
@@ -102,12 +124,14 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
     let mut gateway = site.gateway();
     let mut traffic = Traffic {
         rng: Rng::new(seed, 20),
+        last: [false; NODES],
         modem,
         server,
         writes: [None; NODES],
         acknowledged: 0,
         delivered: 0,
-        forgotten: 0,
+        forgotten: [0; NODES],
+        dev_nonces: BTreeSet::new(),
     };
     for n in 0..NODES {
         traffic.modem.wait("a join", |line| line["event"] == "joined" && line["dev_eui"] == eui(n).as_str());
@@ -129,14 +153,22 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
         }
         assert!(gateway.is_running(), "the gateway ended by itself before kill {kill}");
         gateway.kill();
+        traffic.note_joins(&mut gateway);
         gateway = site.gateway();
         if kill % 50 == 0 {
             eprintln!("{kill} kills in {} s", start.elapsed().as_secs());
         }
     }
-    // Left alone, it delivers what was acknowledged.
+    // Left alone, it knows what it acknowledged, and delivers it.
     gateway.wait_event("radio-ready");
     for n in 0..NODES {
+        let known = site.ask(&["node", "show", &eui(n)])["lorawan"]["fcnt_up"].as_u64();
+        if let Some(acknowledged) = traffic.acknowledged_counter(n) {
+            assert!(
+                known >= Some(acknowledged),
+                "node {n}: uplink {acknowledged} was acknowledged, {known:?} is known"
+            );
+        }
         for round in 0..12 {
             confirmed_uplink(&mut traffic.modem, n, &format!("0167013{round:x}"));
             traffic.settle(n);
@@ -146,18 +178,21 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
         }
         let owed = traffic.writes[n].filter(|write| write.accepted).map(|write| write.value);
         assert_eq!(owed, None, "node {n}: acknowledged and never delivered");
-        let status = site.ask(&["node", "show", &eui(n)]);
-        let sent = traffic.modem.seen().iter().rev().find(|l| l["event"] == "acked" && l["dev_eui"] == eui(n).as_str());
-        assert_eq!(status["lorawan"]["fcnt_up"], sent.unwrap()["fcnt"], "node {n}");
+        let joins = traffic.modem.seen().iter().filter(|l| l["event"] == "joined" && l["dev_eui"] == eui(n).as_str());
+        let (joins, forgotten) = (joins.count(), traffic.forgotten[n]);
+        assert!(joins <= 1 + forgotten, "node {n}: {joins} joins, {forgotten} sessions forgotten");
     }
+    traffic.note_joins(&mut gateway);
     gateway.terminate();
-    let joins = traffic.modem.seen().iter().filter(|line| line["event"] == "joined").count();
-    assert!(joins <= NODES + traffic.forgotten, "{joins} joins, {} sessions forgotten", traffic.forgotten);
     let (accepts, frames) = nothing_twice(&mut traffic.modem);
     let summary = serde_json::json!({
-        "kills": times, "seconds": start.elapsed().as_secs(), "joins": joins, "join_accepts": accepts, "frames_down": frames,
+        "kills": times, "seconds": start.elapsed().as_secs(), "sessions_forgotten": traffic.forgotten.iter().sum::<usize>(), "join_accepts": accepts, "frames_down": frames,
         "writes_acknowledged": traffic.acknowledged, "writes_delivered": traffic.delivered,
     });
     eprintln!("{summary}");
-    assert!(frames as u64 > times / 10, "too little traffic to mean anything: {summary}");
+    assert_eq!(traffic.acknowledged, traffic.delivered, "{summary}");
+    assert!(
+        frames as u64 > times / 10 && (times < 100 || traffic.delivered > times / 50),
+        "too little traffic to mean anything: {summary}"
+    );
 }

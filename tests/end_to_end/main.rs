@@ -4,6 +4,7 @@
 
 mod cli;
 mod demo;
+mod disk;
 mod faults;
 mod kill;
 mod leshan;
