@@ -47,11 +47,15 @@ impl Traffic {
                 self.write(n);
             }
         }
-        if self.rng.below(25) == 0 {
-            let n = self.rng.below(NODES as u64) as usize;
-            self.forgotten[n] += 1;
-            self.modem.tell(&format!("forget {}", eui(n)));
-        }
+    }
+
+    /// A node loses its session; gives from where its join counts.
+    fn forget(&mut self) -> (usize, usize) {
+        let n = self.rng.below(NODES as u64) as usize;
+        self.forgotten[n] += 1;
+        let mark = self.modem.mark();
+        self.modem.tell(&format!("forget {}", eui(n)));
+        (n, mark)
     }
 
     /// What a gateway said of joins before it died.
@@ -138,12 +142,20 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
         uplink(&mut traffic.modem, &mut gateway, n, "01670110");
         traffic.server.wait("the proxy", |line| line["event"] == "registered" && line["ep"] == endpoint(n).as_str());
     }
+    let mut joins = None;
     let start = Instant::now();
     for kill in 1..=times {
-        // Mostly in the middle of a start; every third one has a radio, and time for an exchange.
+        // A node that lost its session while the gateway was dying joins in this life.
+        if let Some((n, mark)) = joins.take() {
+            traffic.modem.wait_since(mark, "the join", |l| l["event"] == "joined" && l["dev_eui"] == eui(n).as_str());
+        }
+        // Mostly in the middle of a start; every third one has a radio, and time for an exchange or a join.
         let life_ms = if traffic.rng.below(3) == 0 {
             gateway.wait_event("radio-ready");
-            500 + traffic.rng.below(4500)
+            if traffic.rng.below(10) == 0 {
+                joins = Some(traffic.forget());
+            }
+            500 + traffic.rng.below(if joins.is_some() { 8000 } else { 4500 })
         } else {
             20 + traffic.rng.below(400)
         };
@@ -162,6 +174,9 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
         if kill % 50 == 0 {
             eprintln!("{kill} kills in {} s", start.elapsed().as_secs());
         }
+    }
+    if let Some((n, mark)) = joins {
+        traffic.modem.wait_since(mark, "the join", |l| l["event"] == "joined" && l["dev_eui"] == eui(n).as_str());
     }
     // Left alone, it knows what it acknowledged, and delivers it.
     gateway.wait_event("radio-ready");
