@@ -172,7 +172,7 @@ fn sources(place: &Path) -> Vec<(PathBuf, String)> {
             found.extend(sources(&path));
         } else if name.ends_with(".rs") && name != "tests.rs" && name != "exercise.rs" {
             let text = fs::read_to_string(&path).unwrap();
-            found.push((path, text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_string()));
+            found.push((path, text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_string()));
         }
     }
     found

@@ -49,7 +49,7 @@ events! {
     RadioReady = "radio-ready", Info;
     /// A radio does not work; it is started again.
     RadioLost = "radio-lost", Warn;
-    /// A radio's plugin reports a fault.
+    /// A radio's plugin reports a fault; said ten times a minute.
     RadioFault = "radio-fault", Warn;
     /// A radio's fault is over.
     RadioRecovered = "radio-recovered", Info;

@@ -70,8 +70,8 @@ pub struct Gateway {
     stopping: Option<Duration>,
     stopped: bool,
     counts: BTreeMap<&'static str, u64>,
-    /// Frames that were not accepted, as far as they are said.
-    drops: Quota,
+    /// Events that others cause at will: what of them is said.
+    quota: Quota,
     outputs: VecDeque<Output>,
 }
 
@@ -111,7 +111,7 @@ impl Gateway {
             stopping: None,
             stopped: false,
             counts: BTreeMap::new(),
-            drops: Quota::default(),
+            quota: Quota::default(),
             outputs: VecDeque::new(),
         };
         gateway.say(Event::new(Kind::Started).with("nodes", config.nodes.len()).with("radios", config.radios.len()));

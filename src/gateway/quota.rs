@@ -1,4 +1,5 @@
-//! How often the same thing is said. Anybody with a transmitter can cause events; the journal must not drown in them.
+//! How often the same thing is said. Anybody with a transmitter, and a plugin that lies, can cause events; the journal must
+//! not drown in them.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -46,7 +46,7 @@ impl Gateway {
             radio::Output::TxDone { id: frame, outcome, margin_ms } => {
                 if outcome != TxOutcome::Sent {
                     let event = Event::new(Kind::TransmitFailed).radio(&name).with("reason", format!("{outcome:?}"));
-                    self.say(event.with("tx_margin_ms", margin_ms.map_or("-".into(), |ms| ms.to_string())));
+                    self.say_rarely(now, event.with("tx_margin_ms", margin_ms.map_or("-".into(), |ms| ms.to_string())));
                 }
                 self.network.handle_tx_done(now.mono, id, frame, outcome);
             }
@@ -56,9 +56,18 @@ impl Gateway {
                 self.say(event.with("retry_in_ms", retry_in.as_millis()));
             }
             radio::Output::Fault(Some(fault)) => {
-                self.say(Event::new(Kind::RadioFault).radio(&name).with("fault", fault))
+                self.say_rarely(now, Event::new(Kind::RadioFault).radio(&name).with("fault", fault));
             }
-            radio::Output::Fault(None) => self.say(Event::new(Kind::RadioRecovered).radio(&name)),
+            radio::Output::Fault(None) => self.say_rarely(now, Event::new(Kind::RadioRecovered).radio(&name)),
+        }
+    }
+
+    /// Says what a plugin can cause at will: ten times a minute for each kind.
+    fn say_rarely(&mut self, now: Now, event: Event) {
+        match self.quota.take(now.mono, event.kind.name()) {
+            Some(0) => self.say(event),
+            Some(suppressed) => self.say(event.with("suppressed", suppressed)),
+            None => {}
         }
     }
 }

@@ -39,7 +39,7 @@ impl Gateway {
             NetworkOutput::Dropped { radio, reason, dev_addr_or_eui } => {
                 let reason = format!("{reason:?}");
                 let kind = reason.split('(').next().unwrap_or_default();
-                let Some(suppressed) = self.drops.take(now.mono, kind) else { return };
+                let Some(suppressed) = self.quota.take(now.mono, kind) else { return };
                 let event = Event::new(Kind::FrameDropped).radio(&self.radio_name(radio)).with("reason", &reason);
                 let event = event.with("from", dev_addr_or_eui.unwrap_or_else(|| "-".into()));
                 self.say(if suppressed > 0 { event.with("suppressed", suppressed) } else { event });

@@ -50,3 +50,14 @@ fn join_requests_of_strangers() {
     });
     nothing_but_a_few_words(&mut rig, "drop_unknown_device");
 }
+
+#[test]
+fn faults_and_failures_that_a_plugin_invents() {
+    let mut rig = Rig::registered();
+    for number in 0..2_000 {
+        rig.now += Duration::from_millis(10);
+        rig.line(&format!(r#"{{"status":{{"fault":"invented {number}"}}}}"#));
+        rig.line(&format!(r#"{{"txdone":{{"id":{number},"status":"failed"}}}}"#));
+    }
+    assert_eq!((rig.said(Kind::RadioFault), rig.said(Kind::TransmitFailed)), (10, 10), "20 s: one minute begun");
+}
