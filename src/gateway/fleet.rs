@@ -29,7 +29,11 @@ impl Fleet {
 
     /// No longer finds a node by its DevEUI.
     pub fn hide(&mut self, id: NodeId) {
-        self.by_eui.retain(|_, known| *known != id);
+        if let Some(dev_eui) = self.get(id).map(|node| node.dev_eui)
+            && self.by_eui(dev_eui) == Some(id)
+        {
+            self.by_eui.remove(&dev_eui);
+        }
     }
 
     /// Takes a node out.

@@ -169,7 +169,7 @@ impl Gateway {
         }
         self.add_node(now, node, &loaded);
         self.retired = loaded;
-        self.retired.records.retain(|(_, dev_eui), _| *dev_eui != node.dev_eui.0);
+        self.retired.forget(node.dev_eui);
     }
 
     /// Ends a node that leaves, once it has said goodbye or need not.

@@ -65,6 +65,13 @@ impl Loaded {
         self.records.insert((table, dev_eui.0), record);
     }
 
+    /// Removes what there is of a node.
+    pub fn forget(&mut self, dev_eui: DevEui) {
+        for table in Table::ALL {
+            self.records.remove(&(table, dev_eui.0));
+        }
+    }
+
     /// One record.
     #[must_use]
     pub fn get(&self, table: Table, dev_eui: DevEui) -> Option<&[u8]> {

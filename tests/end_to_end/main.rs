@@ -2,6 +2,7 @@
 //! server. One file a story; `site.rs` starts and watches the processes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test that uses them")]
 
+mod air_trace;
 mod cli;
 mod demo;
 mod disk;
@@ -10,5 +11,6 @@ mod kill;
 mod leshan;
 mod lora_e5;
 mod plugin;
+mod reload;
 mod restart;
 mod site;

@@ -171,6 +171,8 @@ pub(crate) enum NodeEvent {
 
 /// A node's stack needs this long after its windows before it sends again; the modem listens again by then.
 const TURNAROUND: Duration = Duration::from_millis(500);
+/// And up to so many ms more by chance: two nodes that sent at the same instant do not collide for ever.
+const JITTER_MS: u64 = 1_000;
 
 /// An end node.
 pub struct Node {
@@ -453,7 +455,7 @@ impl Node {
     }
 
     fn finish(&mut self, now: Duration) {
-        self.rests_until = now + TURNAROUND;
+        self.rests_until = now + TURNAROUND + Duration::from_millis(self.rng.below(JITTER_MS));
         self.exchange = None;
         self.phy().listening = None;
     }

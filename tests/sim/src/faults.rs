@@ -1,7 +1,7 @@
 //! What goes wrong, and how often: a table with weights, drawn from by the seed.
 
 use crate::site::{self, Folder};
-use crate::world::{Weather, World};
+use crate::world::{START_UNIX_MS, Weather, World};
 use lpwad::gateway::input::Input;
 use lpwad_sim::air::Command as AirCommand;
 use lpwad_sim::node::{Eui, Uplink};
@@ -14,8 +14,9 @@ use std::time::Duration;
 const MEAN: Duration = Duration::from_secs(150);
 /// The one long absence of a server in a run of a week.
 const LONG_SILENCE: Duration = Duration::from_secs(72 * 3600);
-const MS: i64 = 1;
-const HOUR: i64 = 3_600_000 * MS;
+const HOUR_MS: i64 = 3_600_000;
+/// Where 32 bits of seconds end: 2038-01-19.
+const END_OF_32_BITS_MS: i64 = 2_147_483_647_000;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -202,11 +203,11 @@ impl Faults {
             }
             Action::ClockStep => {
                 world.clock_off_ms = match self.rng.below(5) {
-                    0 => -i64::from(u32::MAX) * 400,
-                    // 2038-01-19, where 32 bits of seconds end.
-                    1 => 2_147_483_647_000 - 1_796_083_200_000,
-                    2 => self.rng.below(48) as i64 * HOUR,
-                    3 => -(self.rng.below(48) as i64) * HOUR,
+                    // 1970, as without a battery.
+                    0 => -(START_UNIX_MS as i64),
+                    1 => END_OF_32_BITS_MS - START_UNIX_MS as i64,
+                    2 => self.rng.below(48) as i64 * HOUR_MS,
+                    3 => -(self.rng.below(48) as i64) * HOUR_MS,
                     _ => self.rng.below(2000) as i64 - 1000,
                 };
                 self.after(world, 60, 7200, Later::ClockRight);

@@ -1,5 +1,6 @@
 //! The radio's plugin: eight channels, transmits at the time it is told. It crashes, falls silent and writes garbage.
 
+use crate::shadow::Rule;
 use lpwad::gateway::input::{Input, RadioIndex};
 use lpwad_sim::air::{Air, Heard, Modulation, TxOnAir};
 use lpwad_sim::rng::Rng;
@@ -120,12 +121,13 @@ impl Plugin {
         self.line(now, line);
     }
 
-    /// The gateway writes a line; a complaint if the line is not what the protocol says.
-    pub fn written(&mut self, now: Duration, line: &str) -> Result<(), String> {
+    /// The gateway writes a line; a complaint if the line is not what the protocol says, or comes too late.
+    pub fn written(&mut self, now: Duration, line: &str) -> Result<(), (Rule, String)> {
         if !self.alive {
             return Ok(());
         }
-        let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| (Rule::Protocol, format!("not JSON: {error}")))?;
         if value.get("hello").is_some() {
             let hello =
                 r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"simulated","kind":"lora-phy"}}"#;
@@ -138,12 +140,17 @@ impl Plugin {
         } else if value.get("stop").is_some() {
             self.exit(now);
         } else if let Some(tx) = value.get("tx") {
-            self.order(now, tx).ok_or_else(|| format!("a tx line that does not follow the protocol: {line}"))?;
+            let problem = || (Rule::Protocol, format!("a tx line that does not follow the protocol: {line}"));
+            let in_time = self.order(now, tx).ok_or_else(problem)?;
+            if !in_time {
+                return Err((Rule::Deadline, format!("a frame is handed over after its time: {line}")));
+            }
         }
         Ok(())
     }
 
-    fn order(&mut self, now: Duration, tx: &Value) -> Option<()> {
+    /// Takes an order; `false` if its time has passed, `None` if it is none.
+    fn order(&mut self, now: Duration, tx: &Value) -> Option<bool> {
         let id = tx["id"].as_u64()?;
         let at_us = u32::try_from(tx["at_us"].as_u64()?).ok()?;
         let (sf, bw) = tx["dr"].as_str()?.strip_prefix("SF")?.split_once("BW")?;
@@ -160,7 +167,7 @@ impl Plugin {
             Ok(ahead_us) => _ = self.orders.insert((now + Duration::from_micros(ahead_us), id), Ordered { id, frame }),
             Err(_) => self.done(now, id, "late"),
         }
-        Some(())
+        Some(ahead_us >= 0)
     }
 
     /// A frame reached the antenna.

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Wall time at the start: 2026-12-01.
-const START_UNIX_MS: u64 = 1_796_083_200_000;
+pub(crate) const START_UNIX_MS: u64 = 1_796_083_200_000;
 /// Turns without time going on, before a run counts as stuck: a tick serves 64 nodes.
 const MAX_TURNS: u32 = 10_000;
 /// Memory that a gateway may hold at rest: a base and so much for each node, in bytes.
@@ -299,8 +299,8 @@ impl World {
         match output {
             Output::StartPlugin(_) => self.plugin.start(now),
             Output::WritePlugin(_, line) => {
-                if let Err(problem) = self.plugin.written(now, line) {
-                    self.shadow.violated(now, Rule::Protocol, problem);
+                if let Err((rule, problem)) = self.plugin.written(now, line) {
+                    self.shadow.violated(now, rule, problem);
                 }
             }
             Output::KillPlugin(_) => self.plugin.exit(now),
