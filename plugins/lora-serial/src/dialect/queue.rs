@@ -1,6 +1,7 @@
 //! Frames that wait for their time, in any dialect whose modem sends when it is told.
 
 use crate::airtime;
+use crate::dialect::transmission::End;
 use crate::modem::{TxRequest, TxStatus};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,11 +12,6 @@ const MAX_QUEUED: usize = 4;
 pub(super) const ANSWER_PLANNED: Duration = Duration::from_millis(5);
 /// Time before the preparation for what may be under way: a report of a frame, a late wake-up.
 pub(super) const SLACK: Duration = Duration::from_millis(60);
-/// By how much the end of the line may be late. Nodes tolerate about 10 ms at SF7.
-pub(super) const TOLERANCE: Duration = Duration::from_millis(3);
-/// Added to the airtime for the answer after it.
-pub(super) const DONE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// A frame that waits for its time.
 pub(super) struct Pending {
     pub(super) request: TxRequest,
@@ -38,13 +34,6 @@ pub(super) struct Plan {
     pub(super) max_bytes: usize,
 }
 
-/// Why a frame is not taken.
-pub(super) struct Refusal {
-    pub(super) status: TxStatus,
-    pub(super) margin_ms: Option<i32>,
-    pub(super) detail: String,
-}
-
 /// The frames in the order of their times.
 #[derive(Default)]
 pub(super) struct Queue(VecDeque<Pending>);
@@ -57,7 +46,7 @@ impl Queue {
         request: TxRequest,
         plan: &Plan,
         active: Option<&Pending>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), End> {
         let airtime = airtime::downlink(request.dr, request.data.len());
         let write_at = request.at.saturating_sub(plan.lead);
         let longest = plan.shortest + ANSWER_PLANNED * u32::try_from(plan.commands).unwrap_or(u32::MAX);
@@ -70,7 +59,7 @@ impl Queue {
             (TxStatus::Late, format!("{} ms are needed at least", plan.shortest.as_millis()))
         } else if self.0.iter().chain(active).any(overlaps) {
             (TxStatus::Collision, "another frame has that time".to_string())
-        } else if self.len() >= MAX_QUEUED {
+        } else if self.0.len() >= MAX_QUEUED {
             (TxStatus::Busy, format!("{MAX_QUEUED} frames wait already"))
         } else {
             let place = self.0.partition_point(|other| other.write_at <= write_at);
@@ -78,22 +67,41 @@ impl Queue {
             return Ok(());
         };
         let margin_ms = (status == TxStatus::Late).then(|| signed_ms(write_at, now + plan.shortest));
-        Err(Refusal { status, margin_ms, detail })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+        Err(End { id: request.id, status, margin_ms, detail: Some(detail) })
     }
 
     pub(super) fn front(&self) -> Option<&Pending> {
         self.0.front()
     }
 
-    pub(super) fn pop(&mut self) -> Option<Pending> {
-        self.0.pop_front()
+    /// Takes the first frame if its preparation begins now.
+    pub(super) fn begin(&mut self, now: Duration) -> Option<Pending> {
+        self.first_if(|pending| pending.begin_at <= now)
     }
 
-    pub(super) fn first_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Pending> {
+    /// The end of a frame whose time has passed while the modem was busy with something else.
+    pub(super) fn expire(&mut self, now: Duration) -> Option<End> {
+        let pending = self.first_if(|pending| pending.write_at <= now)?;
+        Some(End {
+            id: pending.request.id,
+            status: TxStatus::Late,
+            margin_ms: Some(signed_ms(pending.write_at, now)),
+            detail: Some("the modem was busy with something else".into()),
+        })
+    }
+
+    /// The end of the first frame of a queue that is given up.
+    pub(super) fn give_up(&mut self, why: &str) -> Option<End> {
+        let pending = self.0.pop_front()?;
+        Some(End { id: pending.request.id, status: TxStatus::Failed, margin_ms: None, detail: Some(why.into()) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn first_if(&mut self, condition: impl Fn(&Pending) -> bool) -> Option<Pending> {
         if self.0.front().is_some_and(condition) { self.0.pop_front() } else { None }
     }
 }
@@ -102,15 +110,4 @@ impl Queue {
 pub(super) fn signed_ms(due: Duration, ready: Duration) -> i32 {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     i32::try_from(ms(due).saturating_sub(ms(ready))).unwrap_or(i32::MIN)
-}
-
-/// The name of the counter of a status.
-pub(super) fn counter(status: TxStatus) -> &'static str {
-    match status {
-        TxStatus::Sent => "tx_sent",
-        TxStatus::Late => "tx_late",
-        TxStatus::Collision => "tx_collision",
-        TxStatus::Busy => "tx_busy",
-        TxStatus::Failed => "tx_failed",
-    }
 }

@@ -14,12 +14,12 @@ mod reply;
 mod transmit;
 
 use crate::dialect::queue::Queue;
+use crate::dialect::transmission::Transmission;
 use crate::line::{Line, Lines, byte_time};
-use crate::modem::{Counters, Dialect, Fault, Output, RadioConfig, RxFrame, TxRequest, WRITE_AHEAD};
+use crate::modem::{Counters, Dialect, Fault, Output, RadioConfig, RxFrame, TxRequest};
 use reply::Reply;
 use std::collections::VecDeque;
 use std::time::Duration;
-use transmit::{Stage, Transmission};
 
 /// Longest wait for an answer, after the time on the line.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(400);
@@ -181,7 +181,9 @@ impl LoraE5 {
 
     fn fail(&mut self, fault: Fault) {
         self.abandon(&fault.to_string());
-        self.drop_queue(&fault.to_string());
+        while let Some(end) = self.queue.give_up(&fault.to_string()) {
+            self.done(end);
+        }
         self.script.clear();
         self.waiting = None;
         self.job = Job::Failed;
@@ -353,9 +355,7 @@ impl Dialect for LoraE5 {
     fn deadline(&self) -> Option<Duration> {
         let moment = match &self.job {
             Job::Armed => [Some(self.health_at), self.queue.front().map(|pending| pending.begin_at)],
-            Job::Transmit(Transmission { stage: Stage::Loaded, pending, .. }) => {
-                [Some(pending.write_at.saturating_sub(WRITE_AHEAD)), None]
-            }
+            Job::Transmit(transmission) if transmission.deadline().is_some() => [transmission.deadline(), None],
             _ => [None, self.queue.front().map(|pending| pending.write_at)],
         };
         moment.into_iter().flatten().chain(self.waiting.as_ref().map(|waiting| waiting.until)).min()
@@ -368,7 +368,9 @@ impl Dialect for LoraE5 {
             self.handle_timeout(now, &waiting);
         }
         self.send_loaded(now);
-        self.expire(now);
+        while let Some(end) = self.queue.expire(now) {
+            self.done(end);
+        }
         if matches!(self.job, Job::Armed) && self.start_due_transmission(now) {
             self.run(now);
         }

@@ -3,8 +3,9 @@
 
 use super::reply::Reply;
 use super::{ANSWER_TIMEOUT, Expect, Job, LoraE5, STOP, Waiting};
-use crate::dialect::queue::{self, ANSWER_PLANNED, DONE_TIMEOUT, Pending, Plan, SLACK, TOLERANCE, signed_ms};
-use crate::modem::{Output, TxRequest, TxStatus, WRITE_AHEAD};
+use crate::dialect::queue::{ANSWER_PLANNED, Plan, SLACK};
+use crate::dialect::transmission::{End, LineEnd, Stage, Transmission};
+use crate::modem::{Output, TxRequest, TxStatus};
 use lpwad_link::hex;
 use lpwad_link::units::LoraDr;
 use std::time::Duration;
@@ -17,24 +18,6 @@ const TX_OVERHEAD: usize = "AT+TEST=TXLRPKT,\"\"".len();
 const MAX_FRAME_BYTES: usize = (MAX_COMMAND_BYTES - TX_OVERHEAD - 2) / 2;
 /// The answers to stop and settings.
 const ANSWER_BYTES: usize = 110;
-
-/// A frame that is being sent.
-pub(super) struct Transmission {
-    pub(super) pending: Pending,
-    pub(super) stage: Stage,
-    margin_ms: i32,
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Settings are being changed.
-    Preparing,
-    /// The line is in the module, all but its end.
-    Loaded,
-    /// The end of the line is written.
-    Sending,
-}
 
 impl LoraE5 {
     /// The settings command; `iq_inverted` is `None` for reception, which has a CRC and plain IQ.
@@ -55,7 +38,8 @@ impl LoraE5 {
 
     pub(super) fn enqueue(&mut self, now: Duration, request: TxRequest) {
         if !self.announced || matches!(self.job, Job::Failed) {
-            return self.done(request.id, TxStatus::Failed, None, Some("the modem is not ready".into()));
+            let detail = Some("the modem is not ready".into());
+            return self.done(End { id: request.id, status: TxStatus::Failed, margin_ms: None, detail });
         }
         let commands = STOP.len() + self.settings_for(&request).len() + 4;
         let plan = Plan {
@@ -68,9 +52,8 @@ impl LoraE5 {
             Job::Transmit(transmission) => Some(&transmission.pending),
             _ => None,
         };
-        let id = request.id;
-        if let Err(refusal) = self.queue.admit(now, request, &plan, active) {
-            return self.done(id, refusal.status, refusal.margin_ms, Some(refusal.detail));
+        if let Err(end) = self.queue.admit(now, request, &plan, active) {
+            return self.done(end);
         }
         if matches!(self.job, Job::Armed) && self.start_due_transmission(now) {
             self.run(now);
@@ -79,11 +62,11 @@ impl LoraE5 {
 
     /// Begins the first frame of the queue if it is time; whether it was.
     pub(super) fn start_due_transmission(&mut self, now: Duration) -> bool {
-        let Some(pending) = self.queue.first_if(|pending| pending.begin_at <= now) else { return false };
+        let Some(pending) = self.queue.begin(now) else { return false };
         self.command(STOP, Expect::Stopped);
         let settings = self.settings_for(&pending.request);
         self.command(&settings, Expect::Configured(pending.request.freq_hz));
-        self.job = Job::Transmit(Transmission { pending, stage: Stage::Preparing, margin_ms: 0 });
+        self.job = Job::Transmit(Transmission::new(pending));
         true
     }
 
@@ -93,18 +76,15 @@ impl LoraE5 {
             self.job = Job::Transmit(transmission);
             return false;
         }
-        let request = &transmission.pending.request;
-        let loaded_at = now + self.line_time(TX_OVERHEAD + 2 * request.data.len());
-        transmission.margin_ms = signed_ms(transmission.pending.write_at, loaded_at);
-        if loaded_at > transmission.pending.write_at + TOLERANCE {
-            let detail = "the preparation took too long".to_string();
-            self.done(request.id, TxStatus::Late, Some(transmission.margin_ms), Some(detail));
+        let data = hex::encode(&transmission.pending.request.data).to_uppercase();
+        let loaded_at = now + self.line_time(TX_OVERHEAD + data.len());
+        if let Err(end) = transmission.load(loaded_at) {
+            self.done(end);
             self.restore();
             return true;
         }
-        let line = format!("AT+TEST=TXLRPKT,\"{}\"", hex::encode(&request.data).to_uppercase());
+        let line = format!("AT+TEST=TXLRPKT,\"{data}\"");
         self.outputs.push_back(Output::Write(line.into_bytes()));
-        transmission.stage = Stage::Loaded;
         self.job = Job::Transmit(transmission);
         false
     }
@@ -113,27 +93,24 @@ impl LoraE5 {
     pub(super) fn send_loaded(&mut self, now: Duration) {
         let echo = self.line_time(MAX_COMMAND_BYTES);
         let Job::Transmit(transmission) = &mut self.job else { return };
-        let write_at = transmission.pending.write_at;
-        if transmission.stage != Stage::Loaded || now < write_at.saturating_sub(WRITE_AHEAD) {
-            return;
+        match transmission.line_end(now) {
+            LineEnd::Wait => {}
+            LineEnd::Write(at) => {
+                self.outputs.push_back(Output::WriteAt { at, bytes: b"\r\n".to_vec() });
+                self.wait(at + ANSWER_TIMEOUT + echo, "AT+TEST=TXLRPKT".into(), Expect::TxAccepted);
+            }
+            LineEnd::TooLate(end) => {
+                self.done(end);
+                self.command("z", Expect::Anything);
+                self.restore();
+                self.run(now);
+            }
         }
-        if now <= write_at + TOLERANCE {
-            transmission.stage = Stage::Sending;
-            self.outputs.push_back(Output::WriteAt { at: write_at, bytes: b"\r\n".to_vec() });
-            return self.wait(write_at + ANSWER_TIMEOUT + echo, "AT+TEST=TXLRPKT".into(), Expect::TxAccepted);
-        }
-        let (id, margin) = (transmission.pending.request.id, signed_ms(write_at, now));
-        self.done(id, TxStatus::Late, Some(margin), Some("this host woke up too late".into()));
-        self.command("z", Expect::Anything);
-        self.restore();
-        self.run(now);
     }
 
     pub(super) fn handle_transmit_answer(&mut self, now: Duration, waiting: Waiting, reply: &Reply, text: &str) {
         let Job::Transmit(transmission) = &self.job else { return };
-        let (margin, id) = (Some(transmission.margin_ms), transmission.pending.request.id);
-        let until = transmission.pending.write_at + transmission.pending.airtime + DONE_TIMEOUT;
-        let until = until.max(waiting.until);
+        let until = transmission.sent_by().max(waiting.until);
         let (status, detail) = match (waiting.expect, reply) {
             (Expect::TxAccepted, Reply::TxAccepted) => return self.wait(until, waiting.command, Expect::TxDone),
             (Expect::TxAccepted | Expect::TxDone, Reply::TxDone) => (TxStatus::Sent, None),
@@ -144,31 +121,15 @@ impl LoraE5 {
             (_, Reply::Busy) => (TxStatus::Busy, Some(format!("modem answers busy to {:?}", waiting.command))),
             _ => (TxStatus::Failed, Some(format!("modem answers {text:?} to {:?}", waiting.command))),
         };
-        self.done(id, status, margin, detail);
+        self.done(transmission.end(status, detail));
         self.restore();
         self.run(now);
-    }
-
-    /// Frames whose time has passed while the modem was busy with something else.
-    pub(super) fn expire(&mut self, now: Duration) {
-        while let Some(pending) = self.queue.first_if(|pending| pending.write_at <= now) {
-            let margin = signed_ms(pending.write_at, now);
-            let detail = "the modem was busy with something else".to_string();
-            self.done(pending.request.id, TxStatus::Late, Some(margin), Some(detail));
-        }
     }
 
     /// Ends a transmission that cannot be completed.
     pub(super) fn abandon(&mut self, why: &str) {
         if let Job::Transmit(transmission) = std::mem::replace(&mut self.job, Job::Off) {
-            let margin = Some(transmission.margin_ms);
-            self.done(transmission.pending.request.id, TxStatus::Failed, margin, Some(why.to_string()));
-        }
-    }
-
-    pub(super) fn drop_queue(&mut self, why: &str) {
-        while let Some(pending) = self.queue.pop() {
-            self.done(pending.request.id, TxStatus::Failed, None, Some(why.to_string()));
+            self.done(transmission.end(TxStatus::Failed, Some(why.to_string())));
         }
     }
 
@@ -186,8 +147,8 @@ impl LoraE5 {
         self.listen();
     }
 
-    fn done(&mut self, id: u64, status: TxStatus, margin: Option<i32>, detail: Option<String>) {
-        self.count(queue::counter(status));
-        self.outputs.push_back(Output::TxDone { id, status, margin, detail });
+    pub(super) fn done(&mut self, end: End) {
+        self.count(end.counter());
+        self.outputs.push_back(end.output());
     }
 }

@@ -8,32 +8,16 @@
 
 use super::reply::Reply;
 use super::{ANSWER_TIMEOUT, Expect, Job, Rn2483, Waiting};
-use crate::dialect::queue::{self, ANSWER_PLANNED, DONE_TIMEOUT, Pending, Plan, SLACK, TOLERANCE, signed_ms};
-use crate::modem::{Output, TxRequest, TxStatus, WRITE_AHEAD};
+use crate::dialect::queue::{ANSWER_PLANNED, Plan, SLACK};
+use crate::dialect::transmission::{End, LineEnd, Stage, Transmission};
+use crate::modem::{Output, TxRequest, TxStatus};
 use std::time::Duration;
-
-/// A frame that is being sent.
-pub(super) struct Transmission {
-    pub(super) pending: Pending,
-    pub(super) stage: Stage,
-    margin_ms: i32,
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Settings are being changed.
-    Preparing,
-    /// The line is in the module, all but its end.
-    Loaded,
-    /// The end of the line is written.
-    Sending,
-}
 
 impl Rn2483 {
     pub(super) fn enqueue(&mut self, now: Duration, request: TxRequest) {
         if !self.announced || matches!(self.job, Job::Failed) {
-            return self.done(request.id, TxStatus::Failed, None, Some("the modem is not ready".into()));
+            let detail = Some("the modem is not ready".into());
+            return self.done(End { id: request.id, status: TxStatus::Failed, margin_ms: None, detail });
         }
         let commands = self.commands_for(&request);
         let bytes: usize = commands.iter().map(|command| command.len() + 6).sum::<usize>() + load_length(&request);
@@ -47,9 +31,8 @@ impl Rn2483 {
             Job::Transmit(transmission) => Some(&transmission.pending),
             _ => None,
         };
-        let id = request.id;
-        if let Err(refusal) = self.queue.admit(now, request, &plan, active) {
-            return self.done(id, refusal.status, refusal.margin_ms, Some(refusal.detail));
+        if let Err(end) = self.queue.admit(now, request, &plan, active) {
+            return self.done(end);
         }
         if matches!(self.job, Job::Armed) && self.start_due_transmission(now) {
             self.run(now);
@@ -58,13 +41,13 @@ impl Rn2483 {
 
     /// Begins the first frame of the queue if it is time; whether it was.
     pub(super) fn start_due_transmission(&mut self, now: Duration) -> bool {
-        let Some(pending) = self.queue.first_if(|pending| pending.begin_at <= now) else { return false };
+        let Some(pending) = self.queue.begin(now) else { return false };
         for command in self.commands_for(&pending.request) {
             let expect = if command == "radio rxstop" { Expect::Stopped } else { Expect::Setting };
             self.command(&command, expect);
         }
         self.power_dbm = self.power_for(&pending.request);
-        self.job = Job::Transmit(Transmission { pending, stage: Stage::Preparing, margin_ms: 0 });
+        self.job = Job::Transmit(Transmission::new(pending));
         true
     }
 
@@ -74,18 +57,14 @@ impl Rn2483 {
             self.job = Job::Transmit(transmission);
             return false;
         }
-        let request = &transmission.pending.request;
-        let loaded_at = now + self.line_time(load_length(request));
-        transmission.margin_ms = signed_ms(transmission.pending.write_at, loaded_at);
-        if loaded_at > transmission.pending.write_at + TOLERANCE {
-            let detail = "the preparation took too long".to_string();
-            self.done(request.id, TxStatus::Late, Some(transmission.margin_ms), Some(detail));
+        let line = format!("radio tx {}", lpwad_link::hex::encode(&transmission.pending.request.data).to_uppercase());
+        let loaded_at = now + self.line_time(line.len());
+        if let Err(end) = transmission.load(loaded_at) {
+            self.done(end);
             self.restore(&transmission.pending.request);
             return true;
         }
-        let line = format!("radio tx {}", lpwad_link::hex::encode(&request.data).to_uppercase());
         self.outputs.push_back(Output::Write(line.into_bytes()));
-        transmission.stage = Stage::Loaded;
         self.job = Job::Transmit(transmission);
         false
     }
@@ -93,29 +72,25 @@ impl Rn2483 {
     /// Writes the end of a loaded line when its time has come.
     pub(super) fn send_loaded(&mut self, now: Duration) {
         let Job::Transmit(transmission) = &mut self.job else { return };
-        let write_at = transmission.pending.write_at;
-        if transmission.stage != Stage::Loaded || now < write_at.saturating_sub(WRITE_AHEAD) {
-            return;
-        }
-        if now <= write_at + TOLERANCE {
-            transmission.stage = Stage::Sending;
-            self.outputs.push_back(Output::WriteAt { at: write_at, bytes: b"\r\n".to_vec() });
-            self.wait(write_at + ANSWER_TIMEOUT, "radio tx".into(), Expect::TxAccepted);
-            return;
-        }
         let request = transmission.pending.request.clone();
-        let margin = signed_ms(write_at, now);
-        self.done(request.id, TxStatus::Late, Some(margin), Some("this host woke up too late".into()));
-        self.command("z", Expect::Anything);
-        self.restore(&request);
-        self.run(now);
+        match transmission.line_end(now) {
+            LineEnd::Wait => {}
+            LineEnd::Write(at) => {
+                self.outputs.push_back(Output::WriteAt { at, bytes: b"\r\n".to_vec() });
+                self.wait(at + ANSWER_TIMEOUT, "radio tx".into(), Expect::TxAccepted);
+            }
+            LineEnd::TooLate(end) => {
+                self.done(end);
+                self.command("z", Expect::Anything);
+                self.restore(&request);
+                self.run(now);
+            }
+        }
     }
 
     pub(super) fn handle_transmit_answer(&mut self, now: Duration, waiting: Waiting, reply: &Reply, text: &str) {
         let Job::Transmit(transmission) = &self.job else { return };
-        let margin = Some(transmission.margin_ms);
-        let request = transmission.pending.request.clone();
-        let until = transmission.pending.write_at + transmission.pending.airtime + DONE_TIMEOUT;
+        let (request, until) = (transmission.pending.request.clone(), transmission.sent_by());
         let (status, detail) = match (waiting.expect, reply) {
             (Expect::TxAccepted, Reply::Ok) => return self.wait(until, waiting.command, Expect::TxDone),
             (Expect::TxAccepted | Expect::TxDone, Reply::TxOk) => {
@@ -130,32 +105,18 @@ impl Rn2483 {
             }
             _ => (TxStatus::Failed, Some(format!("modem answers {text:?} to {:?}", waiting.command))),
         };
-        self.done(request.id, status, margin, detail);
+        if let Job::Transmit(transmission) = &self.job {
+            self.done(transmission.end(status, detail));
+        }
         self.script.clear();
         self.restore(&request);
         self.run(now);
     }
 
-    /// Frames whose time has passed while the modem was busy with something else.
-    pub(super) fn expire(&mut self, now: Duration) {
-        while let Some(pending) = self.queue.first_if(|pending| pending.write_at <= now) {
-            let margin = signed_ms(pending.write_at, now);
-            let detail = "the modem was busy with something else".to_string();
-            self.done(pending.request.id, TxStatus::Late, Some(margin), Some(detail));
-        }
-    }
-
     /// Ends a transmission that cannot be completed.
     pub(super) fn abandon(&mut self, why: &str) {
         if let Job::Transmit(transmission) = std::mem::replace(&mut self.job, Job::Off) {
-            let margin = Some(transmission.margin_ms);
-            self.done(transmission.pending.request.id, TxStatus::Failed, margin, Some(why.to_string()));
-        }
-    }
-
-    pub(super) fn drop_queue(&mut self, why: &str) {
-        while let Some(pending) = self.queue.pop() {
-            self.done(pending.request.id, TxStatus::Failed, None, Some(why.to_string()));
+            self.done(transmission.end(TxStatus::Failed, Some(why.to_string())));
         }
     }
 
@@ -214,9 +175,9 @@ impl Rn2483 {
         }
     }
 
-    fn done(&mut self, id: u64, status: TxStatus, margin: Option<i32>, detail: Option<String>) {
-        self.count(queue::counter(status));
-        self.outputs.push_back(Output::TxDone { id, status, margin, detail });
+    pub(super) fn done(&mut self, end: End) {
+        self.count(end.counter());
+        self.outputs.push_back(end.output());
     }
 }
 
