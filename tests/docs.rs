@@ -170,7 +170,7 @@ fn sources(place: &Path) -> Vec<(PathBuf, String)> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() && name != "tests" {
             found.extend(sources(&path));
-        } else if name.ends_with(".rs") && name != "tests.rs" && name != "exercise.rs" {
+        } else if name.ends_with(".rs") && name != "tests.rs" {
             let text = fs::read_to_string(&path).unwrap();
             found.push((path, text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_string()));
         }

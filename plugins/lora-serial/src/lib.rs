@@ -13,14 +13,12 @@
 
 mod airtime;
 mod dialect;
-mod exercise;
 mod line;
-mod modem;
+pub mod modem;
 mod port;
 mod run;
 mod settings;
 
-pub use exercise::exercise;
 use std::process::ExitCode;
 
 /// Serves the daemon on standard input and output until it says stop.

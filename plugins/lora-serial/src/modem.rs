@@ -7,98 +7,161 @@ use std::time::Duration;
 
 /// How the modem shall be used.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RadioConfig {
+pub struct RadioConfig {
     /// The one frequency to listen on, in Hz.
-    pub(crate) freq_hz: u32,
+    pub freq_hz: u32,
     /// The one data rate to listen on.
-    pub(crate) dr: LoraDr,
+    pub dr: LoraDr,
     /// Speed of the serial line.
-    pub(crate) baud: u32,
+    pub baud: u32,
     /// From the end of a frame on air to the first byte of its report.
-    pub(crate) rx_offset: Duration,
+    pub rx_offset: Duration,
     /// From the end of the transmit command on the line to the start of the preamble.
-    pub(crate) tx_offset: Duration,
+    pub tx_offset: Duration,
     /// Highest output power in dBm.
-    pub(crate) max_dbm: i8,
+    pub max_dbm: i8,
 }
 
 /// A frame to send; times are the plugin's own.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TxRequest {
-    pub(crate) id: u64,
+pub struct TxRequest {
+    /// Number of the transmission.
+    pub id: u64,
     /// Start of the preamble.
-    pub(crate) at: Duration,
-    pub(crate) freq_hz: u32,
-    pub(crate) dr: LoraDr,
-    pub(crate) dbm: f32,
-    pub(crate) iq_inverted: bool,
-    pub(crate) data: Vec<u8>,
+    pub at: Duration,
+    /// Frequency in Hz.
+    pub freq_hz: u32,
+    /// Data rate.
+    pub dr: LoraDr,
+    /// Power in dBm.
+    pub dbm: f32,
+    /// Whether IQ is inverted, as in LoRaWAN downlinks.
+    pub iq_inverted: bool,
+    /// The frame, 1 to 255 bytes.
+    pub data: Vec<u8>,
 }
 
 /// A frame that was heard.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RxFrame {
+pub struct RxFrame {
     /// End of the frame on air.
-    pub(crate) at: Duration,
-    pub(crate) rssi_dbm: Option<i16>,
-    pub(crate) snr_db: Option<f32>,
-    pub(crate) data: Vec<u8>,
+    pub at: Duration,
+    /// Signal strength in dBm, if the modem tells it.
+    pub rssi_dbm: Option<i16>,
+    /// Signal to noise ratio in dB, if the modem tells it.
+    pub snr_db: Option<f32>,
+    /// The frame.
+    pub data: Vec<u8>,
 }
 
 /// What became of a [`TxRequest`]; the words are those of the protocol.
-pub(crate) use lpwad_link::message::TxStatus;
+pub use lpwad_link::message::TxStatus;
 
 /// What a dialect asks its shell to do.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Output {
+pub enum Output {
     /// Write now.
     Write(Vec<u8>),
     /// Write exactly then; it is at most [`WRITE_AHEAD`] away.
-    WriteAt { at: Duration, bytes: Vec<u8> },
+    WriteAt {
+        /// When, by the plugin's clock.
+        at: Duration,
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// Hold the line low for a while (a break), then write.
-    Break { then: Vec<u8> },
+    Break {
+        /// What is written after it.
+        then: Vec<u8>,
+    },
     /// Change the speed of the port.
     SetBaud(u32),
     /// The modem listens for the first time.
-    Ready { model: String, freq_ranges_hz: Vec<[u32; 2]>, min_lead: Duration },
+    Ready {
+        /// Module and firmware, for people.
+        model: String,
+        /// Frequencies that it can use, lowest and highest, in Hz.
+        freq_ranges_hz: Vec<[u32; 2]>,
+        /// How long before its start a frame must be ordered.
+        min_lead: Duration,
+    },
     /// A frame.
     Rx(RxFrame),
     /// The end of a [`TxRequest`]: exactly one for each.
-    TxDone { id: u64, status: TxStatus, margin: Option<i32>, detail: Option<String> },
+    TxDone {
+        /// Number of the transmission.
+        id: u64,
+        /// What became of it.
+        status: TxStatus,
+        /// By how much the modem was ready before the time, in ms.
+        margin: Option<i32>,
+        /// Why, for people.
+        detail: Option<String>,
+    },
     /// The modem cannot be used; this is the end.
     Fault(Fault),
 }
 
 /// How early a dialect hands out [`Output::WriteAt`].
-pub(crate) const WRITE_AHEAD: Duration = Duration::from_millis(2);
+pub const WRITE_AHEAD: Duration = Duration::from_millis(2);
 
 /// Why a modem cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
+    /// It says nothing at any speed.
     #[error(
         "modem is silent though the port is there: no byte came back at {baud} baud nor at other speeds; \
          is it powered, and is this its port?"
     )]
-    Silent { baud: u32 },
+    Silent {
+        /// Configured speed.
+        baud: u32,
+    },
+    /// It says nothing legible at any speed.
     #[error("modem sends only garbage at {baud} baud and at other speeds: not a modem of this dialect, or a bad line")]
-    Garbage { baud: u32 },
+    Garbage {
+        /// Configured speed.
+        baud: u32,
+    },
+    /// It answers at another speed.
     #[error("wrong baud rate: modem answers at {found} baud, the settings say {configured}; set baud = {found}")]
-    WrongBaud { configured: u32, found: u32 },
+    WrongBaud {
+        /// Configured speed.
+        configured: u32,
+        /// Its speed.
+        found: u32,
+    },
+    /// It speaks another language.
     #[error("not a modem of this dialect: it says {said:?}")]
-    WrongDialect { said: String },
+    WrongDialect {
+        /// What it said, at most 40 characters.
+        said: String,
+    },
+    /// Its firmware is too old.
     #[error("firmware {version} is too old: {needed} is needed at least")]
-    Firmware { version: String, needed: &'static str },
+    Firmware {
+        /// Its version line.
+        version: String,
+        /// Oldest that will do.
+        needed: &'static str,
+    },
+    /// It refuses what it must do.
     #[error("modem refuses {command:?}: {answer}")]
-    Refused { command: String, answer: String },
+    Refused {
+        /// The command.
+        command: String,
+        /// Its answer.
+        answer: String,
+    },
 }
 
 /// Counters, by name. Names are stable.
-pub(crate) type Counters = BTreeMap<&'static str, u64>;
+pub type Counters = BTreeMap<&'static str, u64>;
 
 /// A command language: a state machine without IO and without a clock.
 ///
 /// Every call may produce outputs; the caller drains [`Dialect::poll`] after each. `now` never goes back.
-pub(crate) trait Dialect {
+pub trait Dialect {
     /// The port is open: set the modem up.
     fn start(&mut self, now: Duration);
     /// Bytes from the modem.
@@ -116,22 +179,22 @@ pub(crate) trait Dialect {
 }
 
 /// A row of [`DIALECTS`].
-pub(crate) struct DialectInfo {
+pub struct DialectInfo {
     /// Its name in the settings.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Speed of the modem's serial line as it leaves the factory.
-    pub(crate) baud: u32,
+    pub baud: u32,
     /// A state machine for one modem.
-    pub(crate) new: fn(RadioConfig) -> Box<dyn Dialect>,
+    pub new: fn(RadioConfig) -> Box<dyn Dialect>,
 }
 
 /// All dialects.
-pub(crate) const DIALECTS: &[DialectInfo] = &[
+pub const DIALECTS: &[DialectInfo] = &[
     DialectInfo { name: "rn2483", baud: 57_600, new: |config| Box::new(Rn2483::new(config)) },
     DialectInfo { name: "lora-e5", baud: 9_600, new: |config| Box::new(LoraE5::new(config)) },
 ];
 
 /// The dialect of that name.
-pub(crate) fn dialect(name: &str) -> Option<&'static DialectInfo> {
+pub fn dialect(name: &str) -> Option<&'static DialectInfo> {
     DIALECTS.iter().find(|dialect| dialect.name == name)
 }

@@ -2,8 +2,7 @@
 //! `fuzz/` feeds them from a fuzzer, `tests/smoke.rs` from the seeds and mutations of them.
 
 pub mod analysis_file;
-pub mod at_line_lora_e5;
-pub mod at_line_rn2483;
+pub mod at_line;
 pub mod client_datagram;
 pub mod coap_message;
 pub mod config_text;
@@ -22,8 +21,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("analysis_file", |bytes| text(bytes, analysis_file::run)),
-    ("at_line_lora_e5", at_line_lora_e5::run),
-    ("at_line_rn2483", at_line_rn2483::run),
+    ("at_line_lora_e5", |bytes| at_line::run("lora-e5", bytes)),
+    ("at_line_rn2483", |bytes| at_line::run("rn2483", bytes)),
     ("client_datagram", client_datagram::run),
     ("coap_message", coap_message::run),
     ("config_text", |bytes| text(bytes, config_text::run)),

@@ -1,7 +1,7 @@
-//! A dialect against a modem that answers anything.
+//! A dialect of `lora-serial` against a modem that answers anything: a script of lines.
 
-use crate::modem::{Output, RadioConfig, TxRequest, dialect};
 use lpwad_link::units::LoraDr;
+use lpwad_lora_serial::modem::{Output, RadioConfig, TxRequest, dialect};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ const MAX_STEPS: usize = 2_000;
 /// # Panics
 /// The dialect breaks a promise: two ends of one transmission, an end of one that was not ordered, `Ready` twice, outputs
 /// without end, a deadline that does not move.
-#[expect(clippy::panic, reason = "this is a check, for tests and fuzzing")]
-pub fn exercise(name: &str, script: &[u8]) {
+pub fn run(name: &str, script: &[u8]) {
     let Some(info) = dialect(name) else { panic!("there is no dialect {name}") };
     let dr = LoraDr { sf: 7, bw_hz: 125_000 };
     let mut modem = (info.new)(RadioConfig {
@@ -86,7 +85,7 @@ pub fn exercise(name: &str, script: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modem::DIALECTS;
+    use lpwad_lora_serial::modem::DIALECTS;
 
     #[test]
     fn whatever_a_modem_answers_the_promises_are_kept() {
@@ -127,10 +126,10 @@ mod tests {
             for _ in 0..300 {
                 let mut script = Vec::new();
                 for _ in 0..next(120) {
-                    script.extend_from_slice(words.get(next(words.len())).unwrap());
+                    script.extend_from_slice(words[next(words.len())]);
                     script.push(b'\n');
                 }
-                exercise(info.name, &script);
+                run(info.name, &script);
             }
         }
     }
