@@ -56,6 +56,16 @@ section! {
 }
 
 section! {
+    /// `[backlog]`
+    Backlog {
+        /// Bytes of all readings that servers missed; 0: none are kept.
+        max_bytes: u64,
+        /// Hours after which they are dropped.
+        max_age_h: u32,
+    }
+}
+
+section! {
     /// `[policy]`
     Policy {
         /// Directory of threat analyses.
@@ -96,6 +106,8 @@ struct RawFile {
     #[serde(default)]
     server: Vec<Server>,
     #[serde(default)]
+    backlog: Backlog,
+    #[serde(default)]
     policy: Policy,
     #[serde(default)]
     node: Vec<Node>,
@@ -112,6 +124,8 @@ pub struct Layers {
     pub radios: Vec<Radio>,
     /// `[[server]]`
     pub servers: Vec<Server>,
+    /// `[backlog]`
+    pub backlog: Backlog,
     /// `[policy]`
     pub policy: Policy,
     /// `[[node]]`
@@ -176,11 +190,13 @@ impl Layers {
         let mut raw: RawFile = parse(path, &text, Secrecy::Public)?;
         let file = self.sources.add(path, text);
         raw.gateway.place(file);
+        raw.backlog.place(file);
         raw.policy.place(file);
         raw.radio.iter_mut().for_each(|section| section.place(file));
         raw.server.iter_mut().for_each(|section| section.place(file));
         raw.node.iter_mut().for_each(|section| section.place(file));
         self.gateway.overlay(raw.gateway);
+        self.backlog.overlay(raw.backlog);
         self.policy.overlay(raw.policy);
         let sources = &self.sources;
         merge(sources, &mut self.radios, raw.radio, "radio.name", |s| s.name.as_ref(), Radio::overlay)?;

@@ -11,6 +11,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use profile::Profile;
 pub use uri::{BadUri, Scheme, ServerUri};
 
+use core::time::Duration;
 use document::At;
 pub use document::{Secrecy, parse};
 use error::nearest;
@@ -39,6 +40,8 @@ pub struct Config {
     pub analysis_dir: PathBuf,
     /// Receive delay that nodes get in their join accept, in s, 1 to 15.
     pub rx1_delay_s: u8,
+    /// What is kept of what servers miss.
+    pub backlog: Backlog,
     /// Radios, at least one.
     pub radios: Vec<Radio>,
     /// Servers, at least one.
@@ -47,6 +50,22 @@ pub struct Config {
     pub nodes: Vec<Node>,
     /// What is legal but probably not meant.
     pub warnings: Vec<String>,
+}
+
+/// Bounds of what is kept of what servers miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Bytes of all records in the store; 0: nothing is kept.
+    pub max_bytes: usize,
+    /// Older readings are dropped.
+    pub max_age: Duration,
+}
+
+impl Default for Backlog {
+    /// 4 MiB and 72 h.
+    fn default() -> Backlog {
+        Backlog { max_bytes: 4 * 1024 * 1024, max_age: Duration::from_secs(72 * 3600) }
+    }
 }
 
 /// A radio.
@@ -141,6 +160,7 @@ impl Checker<'_> {
             self.errors.extend(errors.0);
             BTreeMap::new()
         });
+        let backlog = self.backlog();
         let servers = self.servers();
         let radios = self.radios();
         let nodes = self.nodes(&servers, &profiles);
@@ -158,6 +178,7 @@ impl Checker<'_> {
             plugin_dirs: plugin_dirs.iter().map(|dir| home.join(dir)).collect(),
             analysis_dir,
             rx1_delay_s,
+            backlog,
             radios,
             servers,
             nodes,
@@ -172,6 +193,26 @@ impl Checker<'_> {
     fn missing(&mut self, key: &str, problem: &str, hint: &str) {
         let error = ConfigError { key: Some(key.into()), ..ConfigError::file(self.path, problem) };
         self.errors.push(error.hint(hint));
+    }
+
+    fn backlog(&mut self) -> Backlog {
+        let raw = self.layers.backlog.clone();
+        let mut backlog = Backlog::default();
+        if let Some(at) = raw.max_bytes {
+            if at.value != 0 && !(64 * 1024..=1024 * 1024 * 1024).contains(&at.value) {
+                let problem = format!("{} B is outside 64 KiB to 1 GiB", at.value);
+                self.refuse(&at, "backlog.max_bytes", problem, "4194304 is the default; 0 keeps nothing");
+            }
+            backlog.max_bytes = usize::try_from(at.value).unwrap_or(usize::MAX);
+        }
+        if let Some(at) = raw.max_age_h {
+            if !(1..=24 * 366).contains(&at.value) {
+                let problem = format!("{} h is outside 1 h to a year", at.value);
+                self.refuse(&at, "backlog.max_age_h", problem, "72 is the default");
+            }
+            backlog.max_age = Duration::from_secs(u64::from(at.value) * 3600);
+        }
+        backlog
     }
 
     fn servers(&mut self) -> Vec<Server> {

@@ -103,6 +103,12 @@ events! {
     PolicyRefused = "policy-refused", Warn;
     /// A session's socket could not be opened.
     SessionFailed = "session-failed", Warn;
+    /// A server has been told by Send what it missed of a node.
+    BacklogDelivered = "backlog-delivered", Info;
+    /// A server does not take Send; what it missed is kept until the node registers anew, within the bounds.
+    BacklogRefused = "backlog-refused", Warn;
+    /// What servers missed is too much or too old: the oldest uplinks go. Said once until nothing waits.
+    BacklogFull = "backlog-full", Warn;
     /// A record of the store cannot be used.
     RecordDamaged = "record-damaged", Warn;
     /// The store cannot be written, said once; until it recovers nothing that needs it leaves.
@@ -163,6 +169,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("path", Class::Operational),
     ("problem", Class::Operational),
     ("radios", Class::Operational),
+    ("readings", Class::Operational),
     ("reason", Class::Operational),
     ("removed", Class::Operational),
     ("retry_in_ms", Class::Operational),
@@ -172,6 +179,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("suppressed", Class::Operational),
     ("table", Class::Operational),
     ("tx_margin_ms", Class::Operational),
+    ("uplinks", Class::Operational),
     ("verdict", Class::Operational),
 ];
 

@@ -4,7 +4,9 @@
 //! The way of a frame is told in [`uplink`](self) and its mirror `downlink`; `proxy` is the LwM2M side of a node,
 //! `persist` what goes to the store and what waits for it.
 
+mod backlog;
 pub mod control;
+mod deliver;
 mod downlink;
 pub mod event;
 mod fleet;
@@ -23,9 +25,10 @@ use crate::config::{Config, Server};
 use crate::node::{Node, Restored};
 use crate::policy::{self, Analyses, DAY_MS, Verdict};
 use crate::radio::Radio;
-use crate::store::record::{ProxyRecord, ValuesRecord, mailbox_from_bytes};
-use crate::store::{Loaded, Table};
+use crate::store::record::{BacklogRecord, ProxyRecord, ValuesRecord, mailbox_from_bytes};
+use crate::store::{BacklogKey, Loaded, Table};
 use crate::{codec, config, network};
+use backlog::Backlog;
 use core::time::Duration;
 use event::{Event, Kind};
 use fleet::Fleet;
@@ -42,6 +45,8 @@ use std::sync::Arc;
 
 /// Registrations that are begun in a second.
 const REGISTRATIONS_PER_S: u32 = 100;
+/// Sends of the backlog in a second: it leaves most of the way to what is new.
+const SENDS_PER_S: u32 = 10;
 /// Nodes that one tick serves before it looks at the radio again.
 const NODES_PER_TICK: usize = 64;
 /// How long a stop waits for servers and disk.
@@ -65,6 +70,11 @@ pub struct Gateway {
     /// Nodes whose client may have something to say.
     dirty: BTreeSet<NodeId>,
     persist: Persist,
+    backlog: Backlog,
+    /// Sends of the backlog, all nodes.
+    send_pace: Pace,
+    /// Nodes that wait for a token to send of their backlog, in order.
+    sends: VecDeque<NodeId>,
     next_item: u64,
     started: Now,
     stopping: Option<Duration>,
@@ -106,6 +116,9 @@ impl Gateway {
             paced: VecDeque::new(),
             dirty: BTreeSet::new(),
             persist: Persist::default(),
+            backlog: Backlog::new(config.backlog),
+            send_pace: Pace::new(SENDS_PER_S),
+            sends: VecDeque::new(),
             next_item: 1,
             started: now,
             stopping: None,
@@ -123,6 +136,9 @@ impl Gateway {
             gateway.say_verdict(&server.name, &verdict);
             gateway.servers.push(Served { config: server.clone(), verdict, judged: judged_at(now) });
         }
+        for (key, bytes) in &loaded.backlog {
+            gateway.restore_backlog(now, *key, bytes);
+        }
         for node in &config.nodes {
             gateway.add_node(now, node, loaded);
         }
@@ -136,7 +152,8 @@ impl Gateway {
         let restored = self.restored(node.dev_eui, loaded);
         let writes = restored.mailbox.as_ref().map(|(_, writes)| writes.clone()).unwrap_or_default();
         let seed = self.seed ^ u64::from_be_bytes(node.dev_eui.0).rotate_left(32);
-        let mut built = Node::new(node, &server, &self.registry, restored, seed, now.unix_ms);
+        let storing = self.backlog.bounds.max_bytes > 0;
+        let mut built = Node::new(node, &server, &self.registry, restored, seed, now.unix_ms, storing);
         let mut given_up = Vec::new();
         for write in writes {
             // A profile that no longer has the actuator cannot send what was written for it.
@@ -166,6 +183,17 @@ impl Gateway {
         }
         self.offer_downlink(now, id);
         self.dirty.insert(id);
+    }
+
+    fn restore_backlog(&mut self, now: Now, key: BacklogKey, bytes: &[u8]) {
+        match BacklogRecord::from_bytes(bytes) {
+            Ok(record) => self.backlog.restore(now, key, &record, bytes),
+            Err(error) => {
+                let event = Event::new(Kind::RecordDamaged).node(key.dev_eui).with("table", BacklogKey::TABLE);
+                self.say(event.with("error", error));
+                self.persist.remove_backlog(now.mono, key);
+            }
+        }
     }
 
     fn restored(&mut self, dev_eui: DevEui, loaded: &Loaded) -> Restored {
@@ -225,6 +253,7 @@ impl Gateway {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let paced = (!self.paced.is_empty()).then(|| self.pace.next());
+        let sends = (!self.sends.is_empty()).then(|| self.send_pace.next());
         let stop = self.stopping.filter(|_| !self.stopped);
         self.radios
             .iter()
@@ -232,7 +261,9 @@ impl Gateway {
             .chain(self.network.deadline())
             .chain(self.fleet.deadline())
             .chain(self.persist.deadline())
+            .chain(self.backlog.deadline())
             .chain(paced)
+            .chain(sends)
             .chain(stop)
             .min()
     }
@@ -254,6 +285,7 @@ impl Gateway {
             self.paced.pop_front();
             self.tell_alive(now, id);
         }
+        self.tick_backlog(now);
         if self.stopping.is_some_and(|until| until <= now.mono) {
             self.finish_stop(now);
         }
@@ -323,6 +355,8 @@ impl Gateway {
         self.say(Event::new(Kind::Stopping));
         self.stopping = Some(now.mono + STOP_GRACE);
         self.paced.clear();
+        self.sends.clear();
+        self.persist.end(now.mono);
         for id in self.fleet.ids() {
             if let Some(node) = self.fleet.get_mut(id).filter(|node| node.session.is_open()) {
                 node.client.deregister(now.mono);

@@ -6,13 +6,18 @@ use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
 use crate::node::mailbox::Item;
-use crate::store::{Batch, Table, record};
+use crate::store::{BacklogKey, Batch, Table, record};
 use core::time::Duration;
 use lpwad_lorawan::{DevEui, DeviceRecord};
 use lpwad_lwm2m::{Answer, ExchangeId};
+use std::collections::BTreeSet;
 
 /// Shortest and longest wait before a failed batch is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Removals from the backlog go with the next batch, or with one of their own after this time. After a power cut before
+/// that a server is told once more.
+const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 
 /// A server's request that is answered when its write is on disk.
 struct Waiting {
@@ -38,6 +43,11 @@ pub(super) struct Persist {
     on_its_way: Option<Pending>,
     last_ticket: u64,
     not_before: Option<Duration>,
+    /// Entries of the backlog that are not needed any more, and when they go by themselves.
+    removals: BTreeSet<BacklogKey>,
+    removals_due: Option<Duration>,
+    /// Nothing is put off any more.
+    ending: bool,
     failures: u32,
     /// Batches that are on disk.
     pub(super) commits: u64,
@@ -53,6 +63,22 @@ impl Persist {
         self.next.network_ticket = Some(ticket);
     }
 
+    pub(super) fn put_backlog(&mut self, key: BacklogKey, record: Vec<u8>) {
+        self.next.batch.backlog.insert(key, Some(record));
+    }
+
+    /// Removes an entry of the backlog, soon.
+    pub(super) fn remove_backlog(&mut self, now: Duration, key: BacklogKey) {
+        self.removals.insert(key);
+        self.removals_due.get_or_insert(if self.ending { now } else { now + REMOVAL_DELAY });
+    }
+
+    /// From here on nothing is put off.
+    pub(super) fn end(&mut self, now: Duration) {
+        self.ending = true;
+        self.removals_due = self.removals_due.map(|due| due.min(now));
+    }
+
     /// Answers a request when what was put so far is on disk.
     pub(super) fn answer_when_saved(&mut self, node: NodeId, exchange: ExchangeId, items: Vec<(u64, Option<Item>)>) {
         self.next.waiting.push(Waiting { node, exchange, items });
@@ -61,12 +87,15 @@ impl Persist {
     /// The batch to write now.
     pub(super) fn next_batch(&mut self, now: Duration) -> Option<Batch> {
         let held = self.not_before.is_some_and(|not_before| not_before > now);
-        if held || self.on_its_way.is_some() || self.next.batch.records.is_empty() {
+        let wanted = !self.next.batch.is_empty() || self.removals_due.is_some_and(|due| due <= now);
+        if held || self.on_its_way.is_some() || !wanted {
             return None;
         }
         self.not_before = None;
         self.last_ticket += 1;
         let mut pending = std::mem::take(&mut self.next);
+        self.removals_due = None;
+        pending.batch.backlog.extend(std::mem::take(&mut self.removals).into_iter().map(|key| (key, None)));
         pending.batch.ticket = self.last_ticket;
         let batch = pending.batch.clone();
         self.on_its_way = Some(pending);
@@ -74,7 +103,7 @@ impl Persist {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.on_its_way.is_none() && self.next.batch.records.is_empty()
+        self.on_its_way.is_none() && self.next.batch.is_empty() && self.removals.is_empty()
     }
 
     /// Whether the last batch failed.
@@ -83,7 +112,8 @@ impl Persist {
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.not_before
+        let removals = self.removals_due.filter(|_| self.on_its_way.is_none());
+        self.not_before.or(removals)
     }
 }
 
@@ -117,6 +147,9 @@ impl Gateway {
         }
         for (key, record) in failed.batch.records {
             self.persist.next.batch.records.entry(key).or_insert(record);
+        }
+        for (key, record) in failed.batch.backlog {
+            self.persist.next.batch.backlog.entry(key).or_insert(record);
         }
         self.persist.next.network_ticket = self.persist.next.network_ticket.max(failed.network_ticket);
         for waiting in failed.waiting {

@@ -130,9 +130,11 @@ impl Gateway {
                     }
                     self.save_proxy(id);
                 }
+                ClientOutput::Sent(outcome) => self.sent(now, id, outcome),
                 ClientOutput::Event(event) => self.client_event(id, event),
             }
         }
+        self.deliver(now, id);
         self.finish_leaving(now, id);
     }
 
@@ -169,6 +171,13 @@ impl Gateway {
         let Some(node) = self.fleet.get(id) else { return };
         let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
         let about = |kind| Event::new(kind).node(node.dev_eui).server(server);
+        match event {
+            ClientEvent::Registered { .. } => self.backlog.registered(node.dev_eui),
+            ClientEvent::RegistrationFailed { .. } | ClientEvent::UpdateFailed { .. } | ClientEvent::Lapsed => {
+                self.backlog.missed(node.dev_eui);
+            }
+            _ => {}
+        }
         let event = match event {
             ClientEvent::Registered { location } => {
                 about(Kind::Registered).with("endpoint", &node.endpoint).with("location", location)

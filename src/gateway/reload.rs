@@ -25,6 +25,7 @@ pub(super) struct Fixed {
     control_socket: Option<PathBuf>,
     plugin_dirs: Vec<PathBuf>,
     rx1_delay_s: u8,
+    backlog: config::Backlog,
     radios: Vec<config::Radio>,
 }
 
@@ -35,6 +36,7 @@ impl Fixed {
             control_socket: config.control_socket.clone(),
             plugin_dirs: config.plugin_dirs.clone(),
             rx1_delay_s: config.rx1_delay_s,
+            backlog: config.backlog,
             radios: config.radios.clone(),
         }
     }
@@ -46,6 +48,7 @@ impl Fixed {
             ("gateway.control_socket", self.control_socket != other.control_socket),
             ("gateway.plugin_dirs", self.plugin_dirs != other.plugin_dirs),
             ("gateway.rx1_delay_s", self.rx1_delay_s != other.rx1_delay_s),
+            ("backlog", self.backlog != other.backlog),
             ("radio", self.radios != other.radios),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -56,7 +59,7 @@ impl Fixed {
 pub(super) fn retired(config: &Config, loaded: &Loaded) -> Loaded {
     let configured: BTreeSet<[u8; 8]> = config.nodes.iter().map(|node| node.dev_eui.0).collect();
     let others = loaded.records.iter().filter(|((_, dev_eui), _)| !configured.contains(dev_eui));
-    Loaded { records: others.map(|(key, record)| (*key, record.clone())).collect() }
+    Loaded { records: others.map(|(key, record)| (*key, record.clone())).collect(), ..Loaded::default() }
 }
 
 impl Gateway {
@@ -150,6 +153,9 @@ impl Gateway {
         }
         self.fleet.hide(id);
         self.paced.retain(|waiting| *waiting != id);
+        self.sends.retain(|waiting| *waiting != id);
+        self.backlog.missed(dev_eui);
+        self.backlog.lost(dev_eui);
         if let Some(node) = self.fleet.get_mut(id) {
             node.leaves = Some(if goodbye { now.mono + STOP_GRACE } else { now.mono });
             if goodbye && node.session.is_open() {

@@ -43,8 +43,21 @@ impl Gateway {
             "servers": self.servers.iter().map(server_entry).collect::<Vec<_>>(),
             "nodes": { "configured": self.nodes().count(), "joined": joined, "registered": registered },
             "store": { "commits": self.persist.commits, "failing": self.persist.is_failing() },
+            "backlog": self.backlog_entry(now),
             "network": network,
             "counts": self.counts,
+        })
+    }
+
+    fn backlog_entry(&self, now: Now) -> Json {
+        let (uplinks, bytes, oldest) = self.backlog.size(now.mono);
+        json!({
+            "uplinks": uplinks,
+            "bytes": bytes,
+            "max_bytes": self.backlog.bounds.max_bytes,
+            "oldest_s": oldest.map(|age| age.as_secs()),
+            "uplinks_dropped": self.backlog.dropped,
+            "readings_delivered": self.backlog.delivered,
         })
     }
 
@@ -112,6 +125,7 @@ impl Gateway {
                 "expires_in_s": item.expires.saturating_sub(now.mono).as_secs(),
             })).collect::<Vec<_>>(),
             "downlinks_dropped": node.mailbox.dropped,
+            "backlog": self.backlog.size_of(node.dev_eui),
             "client": client.collect::<serde_json::Map<_, _>>(),
         });
         if let (Json::Object(whole), Json::Object(more)) = (&mut whole, more) {

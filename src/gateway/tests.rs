@@ -7,6 +7,7 @@ use super::*;
 use crate::config::{Config, Security, ServerUri};
 use lpwad_lorawan::{Activation, Key, Region};
 
+mod backlog;
 mod flood;
 mod reload;
 
@@ -28,6 +29,8 @@ struct Rig {
     disk: Loaded,
     disk_works: bool,
     fcnt: u32,
+    /// When the plugin gives its next sign of life.
+    alive: Duration,
 }
 
 fn config(confirmed: bool) -> Config {
@@ -40,6 +43,7 @@ fn config(confirmed: bool) -> Config {
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
         rx1_delay_s: 5,
+        backlog: crate::config::Backlog::default(),
         radios: vec![crate::config::Radio {
             name: "roof".into(),
             plugin: "x".into(),
@@ -83,8 +87,15 @@ impl Rig {
 
     fn with(analyses: Analyses, disk: Loaded, confirmed: bool) -> Rig {
         let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) };
-        let gateway = Gateway::new(now, &config(confirmed), analyses, &disk, 7);
-        let mut rig = Rig { gateway, now: S(1), unix: true, outputs: Vec::new(), disk, disk_works: true, fcnt: 0 };
+        Rig::of(now, &config(confirmed), analyses, disk)
+    }
+
+    fn of(now: Now, config: &Config, analyses: Analyses, disk: Loaded) -> Rig {
+        let gateway = Gateway::new(now, config, analyses, &disk, 7);
+        let unix = now.unix_ms.is_some();
+        let now = now.mono;
+        let mut rig =
+            Rig { gateway, now, unix, outputs: Vec::new(), disk, disk_works: true, fcnt: 0, alive: now + S(10) };
         rig.drain();
         rig.input(Input::PluginStarted(RADIO, 1));
         rig.line(r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#);
@@ -106,7 +117,7 @@ impl Rig {
         while let Some(output) = self.gateway.poll() {
             let more = match &output {
                 Output::Commit(batch) if self.disk_works => {
-                    self.disk.records.extend(batch.records.clone());
+                    self.disk.apply(batch);
                     Some(Input::Committed(batch.ticket))
                 }
                 Output::Commit(batch) => Some(Input::CommitFailed(batch.ticket, "disk full".into())),
@@ -128,18 +139,18 @@ impl Rig {
     fn run_to(&mut self, until: Duration) {
         let mut turns = 0;
         loop {
-            let alive = self.now + S(10);
-            let next = self.gateway.deadline().unwrap_or(until).max(self.now).min(alive).min(until);
+            let next = self.gateway.deadline().unwrap_or(until).max(self.now).min(self.alive).min(until);
             turns += 1;
             assert!(turns < 100_000, "the gateway never comes to rest");
             self.now = next;
             self.input(Input::Tick);
             self.report_sent();
+            if self.now >= self.alive {
+                self.alive = self.now + S(10);
+                self.line(r#"{"status":{}}"#);
+            }
             if self.now >= until {
                 return;
-            }
-            if self.now == alive {
-                self.line(r#"{"status":{}}"#);
             }
         }
     }

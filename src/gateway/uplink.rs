@@ -59,15 +59,18 @@ impl Gateway {
         };
         let Some(node) = self.fleet.get_mut(id) else { return };
         let mut readings = node.hear(now.mono, now.unix_ms, uplink);
+        let mut told = Vec::new();
         let mut problem = None;
         if let Some(fport) = uplink.fport.filter(|fport| *fport != 0) {
             let decoded = codec::decode(&node.profile, fport, &uplink.payload, now.unix_ms);
+            told.clone_from(&decoded.readings);
             readings.extend(decoded.readings);
             problem = decoded.problem;
         }
         node.client.apply(now.mono, &readings);
         let record = node.values_record().to_bytes();
         self.persist.put(Table::Values, uplink.dev_eui, record);
+        self.keep(now, uplink.dev_eui, told);
         self.dirty.insert(id);
         let event = Event::new(Kind::Uplink).node(uplink.dev_eui).radio(&self.radio_name(uplink.radio));
         let dash = || "-".to_string();

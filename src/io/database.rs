@@ -1,6 +1,6 @@
 //! The database of the store: redb, on any storage. One batch is one transaction, synchronised before it counts.
 
-use crate::store::{Batch, Loaded, Table};
+use crate::store::{BacklogKey, Batch, Loaded, Table};
 pub use redb::{DatabaseError, Error, StorageBackend};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
@@ -40,6 +40,18 @@ impl Database {
                 }
             }
         }
+        match read.open_table(BACKLOG) {
+            Ok(rows) => {
+                for row in rows.iter()? {
+                    let (key, value) = row?;
+                    if value.value().len() <= MAX_RECORD_BYTES {
+                        loaded.backlog.insert(BacklogKey::from_bytes(key.value()), value.value().to_vec());
+                    }
+                }
+            }
+            Err(TableError::TableDoesNotExist(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(loaded)
     }
 
@@ -59,10 +71,21 @@ impl Database {
                 rows.insert(key, record.as_slice())?;
             }
         }
+        if !batch.backlog.is_empty() {
+            let mut rows = write.open_table(BACKLOG)?;
+            for (key, record) in &batch.backlog {
+                match record {
+                    Some(record) => rows.insert(key.to_bytes(), record.as_slice())?,
+                    None => rows.remove(key.to_bytes())?,
+                };
+            }
+        }
         write.commit()?;
         Ok(())
     }
 }
+
+const BACKLOG: TableDefinition<'static, [u8; 16], &'static [u8]> = TableDefinition::new(BacklogKey::TABLE);
 
 fn definition(table: Table) -> TableDefinition<'static, [u8; 8], &'static [u8]> {
     TableDefinition::new(table.name())

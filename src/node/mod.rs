@@ -82,7 +82,8 @@ pub struct Restored {
 
 impl Node {
     /// A node as configured and as it was before the restart. `unix_ms` tells the age of its values; without it they
-    /// count as stale. Its writes are not put back here: only the gateway gives out ids.
+    /// count as stale. `storing`: what its server misses
+    /// is kept. Its writes are not put back here: only the gateway gives out ids.
     #[must_use]
     pub fn new(
         config: &config::Node,
@@ -91,6 +92,7 @@ impl Node {
         restored: Restored,
         seed: u64,
         unix_ms: Option<u64>,
+        storing: bool,
     ) -> Node {
         let profile = config.profile.clone();
         let endpoint = identity::endpoint(config.dev_eui, config.endpoint.as_deref());
@@ -104,7 +106,7 @@ impl Node {
             default_pmin_s: 0,
             default_pmax_s: 0,
             short_server_id: 1,
-            storing: false,
+            storing,
             max_block: 1024,
             stale_after: Some(Duration::from_secs(u64::from(profile.stale_after_s.unwrap_or(lifetime_s)))),
             seed,

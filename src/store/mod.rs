@@ -36,6 +36,36 @@ impl Table {
     }
 }
 
+/// Names an uplink that a server has not been told of yet. Later uplinks have higher numbers, over all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BacklogKey {
+    /// Number.
+    pub seq: u64,
+    /// Whose.
+    pub dev_eui: DevEui,
+}
+
+impl BacklogKey {
+    /// Name of the table on disk.
+    pub const TABLE: &'static str = "backlog";
+
+    /// Key on disk: number, then DevEUI, big endian.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.seq.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.dev_eui.0);
+        bytes
+    }
+
+    /// From the key on disk.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> BacklogKey {
+        let [a, b, c, d, e, f, g, h, dev_eui @ ..] = bytes;
+        BacklogKey { seq: u64::from_be_bytes([a, b, c, d, e, f, g, h]), dev_eui: DevEui(dev_eui) }
+    }
+}
+
 /// Records that are written together. A later record of the same key replaces an earlier one of the batch.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -43,9 +73,17 @@ pub struct Batch {
     pub ticket: u64,
     /// Record bytes by table and node.
     pub records: BTreeMap<(Table, [u8; 8]), Vec<u8>>,
+    /// Backlog: record bytes to write; `None` removes the record, if it is there.
+    pub backlog: BTreeMap<BacklogKey, Option<Vec<u8>>>,
 }
 
 impl Batch {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.backlog.is_empty()
+    }
+
     /// Adds a record.
     pub fn put(&mut self, table: Table, dev_eui: DevEui, record: Vec<u8>) {
         self.records.insert((table, dev_eui.0), record);
@@ -53,10 +91,12 @@ impl Batch {
 }
 
 /// Everything that was on disk at start.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// Record bytes by table and node.
     pub records: BTreeMap<(Table, [u8; 8]), Vec<u8>>,
+    /// Backlog.
+    pub backlog: BTreeMap<BacklogKey, Vec<u8>>,
 }
 
 impl Loaded {
@@ -65,7 +105,18 @@ impl Loaded {
         self.records.insert((table, dev_eui.0), record);
     }
 
-    /// Removes what there is of a node.
+    /// What a batch makes of it: how the disk must behave, for models of it.
+    pub fn apply(&mut self, batch: &Batch) {
+        self.records.extend(batch.records.clone());
+        for (key, record) in &batch.backlog {
+            match record {
+                Some(record) => _ = self.backlog.insert(*key, record.clone()),
+                None => _ = self.backlog.remove(key),
+            }
+        }
+    }
+
+    /// Removes what there is of a node, but its backlog.
     pub fn forget(&mut self, dev_eui: DevEui) {
         for table in Table::ALL {
             self.records.remove(&(table, dev_eui.0));
@@ -87,7 +138,7 @@ fn show(records: &BTreeMap<(Table, [u8; 8]), Vec<u8>>, f: &mut fmt::Formatter<'_
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batch {} ", self.ticket)?;
+        write!(f, "Batch {} with {} of the backlog ", self.ticket, self.backlog.len())?;
         show(&self.records, f)
     }
 }

@@ -163,6 +163,15 @@ pub struct ValuesRecord {
     pub readings: Vec<Reading>,
 }
 
+/// The readings of an uplink that a server has not been told of yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BacklogRecord {
+    /// When the uplink came, in ms since 1970, if the clock was trusted.
+    pub arrived_unix_ms: Option<u64>,
+    /// What it said.
+    pub readings: Vec<Reading>,
+}
+
 /// A write that waits, or waited at the power cut.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PendingWrite {
@@ -190,6 +199,12 @@ impl PendingWrite {
 #[derive(Serialize, Deserialize)]
 struct ValuesRow {
     last_heard_unix_ms: Option<u64>,
+    readings: Vec<ValueRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BacklogRow {
+    arrived_unix_ms: Option<u64>,
     readings: Vec<ValueRow>,
 }
 
@@ -263,20 +278,41 @@ fn path_of(text: &str) -> Result<Path, BadRecord> {
     text.parse().map_err(|_| BadRecord::Damaged)
 }
 
+fn value_row(reading: &Reading) -> ValueRow {
+    ValueRow { path: reading.path.to_string(), value: typed(&reading.value), at_ms: reading.at_unix_ms }
+}
+
+fn reading(row: ValueRow) -> Result<Reading, BadRecord> {
+    Ok(Reading { path: path_of(&row.path)?, value: untyped(row.value), at_unix_ms: row.at_ms })
+}
+
+impl BacklogRecord {
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let readings = self.readings.iter().map(value_row).collect();
+        to_bytes(BacklogRow { arrived_unix_ms: self.arrived_unix_ms, readings })
+    }
+
+    /// From its bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<BacklogRecord, BadRecord> {
+        let row: BacklogRow = from_bytes(bytes)?;
+        let readings = row.readings.into_iter().map(reading).collect::<Result<_, _>>()?;
+        Ok(BacklogRecord { arrived_unix_ms: row.arrived_unix_ms, readings })
+    }
+}
+
 impl ValuesRecord {
     /// Its bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let row = |r: &Reading| ValueRow { path: r.path.to_string(), value: typed(&r.value), at_ms: r.at_unix_ms };
-        let readings = self.readings.iter().map(row).collect();
+        let readings = self.readings.iter().map(value_row).collect();
         to_bytes(ValuesRow { last_heard_unix_ms: self.last_heard_unix_ms, readings })
     }
 
     /// From its bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<ValuesRecord, BadRecord> {
         let row: ValuesRow = from_bytes(bytes)?;
-        let reading =
-            |row: ValueRow| Ok(Reading { path: path_of(&row.path)?, value: untyped(row.value), at_unix_ms: row.at_ms });
         let readings = row.readings.into_iter().map(reading).collect::<Result<_, _>>()?;
         Ok(ValuesRecord { last_heard_unix_ms: row.last_heard_unix_ms, readings })
     }
@@ -360,6 +396,8 @@ mod tests {
                 at_unix_ms: Some(1),
             })
             .collect();
+        let missed = BacklogRecord { arrived_unix_ms: None, readings: readings.clone() };
+        assert_eq!(BacklogRecord::from_bytes(&missed.to_bytes()).unwrap(), missed);
         let record = ValuesRecord { last_heard_unix_ms: None, readings };
         assert_eq!(ValuesRecord::from_bytes(&record.to_bytes()).unwrap(), record);
         let pending: Vec<PendingWrite> = values

@@ -3,7 +3,7 @@
 //! A step is a byte, a length of two bytes and as many bytes: a datagram as it is, or one that answers what the client sent
 //! last; or the caller's answer, readings, an end of the session, time.
 use lpwad_lwm2m::coap::message::{Code, Kind, Message, option};
-use lpwad_lwm2m::{Answer, Client, ClientConfig, ExchangeId, Output, Path, Reading, Registry, State, Value};
+use lpwad_lwm2m::{Answer, Client, ClientConfig, ExchangeId, Output, Path, Reading, Registry, Sending, State, Value};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -101,6 +101,15 @@ impl Rig {
                     self.drain();
                 }
             }
+            // What was missed, or something new.
+            4 if step & 8 != 0 => {
+                let reading = self.temperature(f64::from(number) / 4.0);
+                let all = vec![reading; usize::from(number)];
+                if let Sending::Started(taken) | Sending::Skipped(taken) = self.client.send_readings(self.now, &all) {
+                    assert!((1..=all.len()).contains(&taken));
+                }
+                self.drain();
+            }
             4 => {
                 self.measure(f64::from(number) / 4.0);
                 self.client.alive(self.now, self.wall());
@@ -121,9 +130,12 @@ impl Rig {
     }
 
     fn measure(&mut self, value: f64) {
-        let path = Path::resource(3303, 1, 5700);
-        self.client.apply(self.now, &[Reading { path, value: Value::Float(value), at_unix_ms: self.wall() }]);
+        self.client.apply(self.now, &[self.temperature(value)]);
         self.drain();
+    }
+
+    fn temperature(&self, value: f64) -> Reading {
+        Reading { path: Path::resource(3303, 1, 5700), value: Value::Float(value), at_unix_ms: self.wall() }
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -156,7 +168,7 @@ impl Rig {
                 Output::Save(snapshot) => {
                     assert!(snapshot.observations.len() <= 32 && snapshot.attributes.len() <= 32);
                 }
-                Output::Event(_) => {}
+                Output::Sent(_) | Output::Event(_) => {}
             }
         }
         assert_eq!(self.client.counters().outputs_dropped, 0);

@@ -262,6 +262,7 @@ fn config(with_nodes: bool) -> Config {
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
         rx1_delay_s: 5,
+        backlog: lpwad::config::Backlog { max_bytes: 64 * 1024, ..lpwad::config::Backlog::default() },
         radios: vec![config::Radio {
             name: "roof".into(),
             plugin: "x".into(),

@@ -14,6 +14,15 @@ const OPERATIONS: u64 = 24;
 
 type Open = Box<dyn FnMut() -> Result<Database, DatabaseError>>;
 
+/// Records that a planted bug forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgets {
+    /// Those of a table.
+    Table(Table),
+    /// What servers missed.
+    Backlog,
+}
+
 /// The disk.
 pub struct Disk {
     rng: Rng,
@@ -22,8 +31,8 @@ pub struct Disk {
     under_way: Option<(Duration, Batch)>,
     /// No write succeeds before this.
     pub full_until: Duration,
-    /// A planted bug: records of this table are said to be written and are not.
-    pub forgets: Option<Table>,
+    /// A planted bug: these records are said to be written and are not.
+    pub forgets: Option<Forgets>,
     /// Batches written.
     pub commits: u64,
     /// What the storage had after so many operations, batch by batch; kept where the storage keeps a log.
@@ -117,28 +126,29 @@ impl Disk {
         });
         let (reopened, loaded) = open(medium)?;
         self.real = Some((medium.clone(), Some(reopened)));
-        let before = self.synced.records.clone();
+        let before = self.synced.clone();
         let mut possible = vec![before.clone()];
         // A batch that is tried again holds what failed before it.
         for batch in self.failed.drain(..).chain(batch) {
-            let mut records = before.clone();
-            records.extend(batch.records);
-            possible.push(records);
+            let mut after = before.clone();
+            after.apply(&batch);
+            possible.push(after);
         }
-        if !possible.contains(&loaded.records) {
+        if !possible.contains(&loaded) {
             return Err("the database is neither as before the batch nor as after it".into());
         }
         self.synced = loaded;
         Ok(())
     }
 
-    fn write(&mut self, batch: Batch) {
+    fn write(&mut self, mut batch: Batch) {
         self.commits += 1;
-        for ((table, key), record) in batch.records {
-            if self.forgets != Some(table) {
-                self.synced.records.insert((table, key), record);
-            }
+        match self.forgets {
+            Some(Forgets::Table(table)) => batch.records.retain(|(of, _), _| *of != table),
+            Some(Forgets::Backlog) => batch.backlog.clear(),
+            None => {}
         }
+        self.synced.apply(&batch);
         self.failed.clear();
         if let Some((medium, _)) = self.real.as_ref().filter(|(medium, _)| medium.operations() > 0) {
             self.history.push((medium.operations(), self.synced.clone()));

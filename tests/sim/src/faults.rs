@@ -108,6 +108,12 @@ impl Faults {
         later.into_iter().chain(next).min()
     }
 
+    /// Whether everything that went wrong is right again.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.later.is_empty()
+    }
+
     /// Lets happen what is due.
     pub fn turn(&mut self, world: &mut World) {
         while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= world.now) {
@@ -161,7 +167,7 @@ impl Faults {
             }
             Action::Uplink => {
                 let dev_eui = Eui(site::dev_eui(self.node(world)));
-                let payload = site::payload(self.rng.below(400) as i16);
+                let payload = site::payload(-1 - self.rng.below(400) as i16);
                 let uplink = Uplink { fport: 1, payload, confirmed: self.rng.below(2) == 0 };
                 // A node whose queue is full says nothing more.
                 drop(world.air.command(now, AirCommand::Uplink { dev_eui, uplink }));

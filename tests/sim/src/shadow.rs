@@ -16,6 +16,13 @@ use std::time::Duration;
 /// How long a node listens for its join accept: RX1 after 5 s, RX2 after 6 s, and the frame.
 const JOIN_WINDOW: Duration = Duration::from_secs(8);
 
+/// What a server observes to hear of temperatures.
+const OBSERVED: &str = "/3303/1";
+/// How long the gateway has, once all is well, to tell a server what it missed.
+const TIME_TO_TELL: Duration = Duration::from_secs(4 * 3600);
+/// What is older may have been dropped: the gateway's 72 h, less what lies between a frame and its acknowledgement.
+const BACKLOG_AGE: Duration = Duration::from_secs(71 * 3600);
+
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -53,6 +60,40 @@ struct Owed {
     since: Duration,
 }
 
+/// The last payload of a node.
+#[derive(Clone, Debug)]
+struct Said {
+    fcnt: u32,
+    payload: Vec<u8>,
+    /// The gateway's clock then, if it was trusted.
+    unix_ms: Option<u64>,
+    /// The server has heard its temperature since.
+    told: bool,
+}
+
+impl Said {
+    fn temperature(&self) -> Option<f64> {
+        site::temperature(&self.payload)
+    }
+}
+
+/// A temperature that was acknowledged to its node, and that its server was not told yet.
+#[derive(Clone, Debug)]
+struct Untold {
+    value: f64,
+    since: Duration,
+    arrived_unix_ms: Option<u64>,
+    /// How much older it is to the gateway, by clocks that went wrong.
+    skew: Duration,
+}
+
+impl Untold {
+    /// It may have been dropped for its age.
+    fn may_be_gone(&self, now: Duration) -> bool {
+        now - self.since + self.skew >= BACKLOG_AGE
+    }
+}
+
 /// The model.
 #[derive(Default)]
 pub struct Shadow {
@@ -68,11 +109,15 @@ pub struct Shadow {
     /// The last uplink that the gateway delivered, by node and session address.
     delivered: BTreeMap<(usize, String), u32>,
     address: BTreeMap<usize, String>,
-    /// The last payload of each node with its counter, and whether the clock was trusted.
-    said: BTreeMap<usize, (u32, Vec<u8>, bool)>,
+    said: BTreeMap<usize, Said>,
     owed: BTreeMap<usize, Owed>,
     /// The value of a write on its way from the server, by node.
     asked: BTreeMap<usize, bool>,
+    /// Of nodes whose servers observe.
+    untold: BTreeMap<usize, Vec<Untold>>,
+    observed: BTreeSet<usize>,
+    /// How many there were.
+    pub readings_owed: u64,
     /// Writes acknowledged, writes arrived.
     pub writes: (u64, u64),
     /// Confirmed uplinks acknowledged to their node.
@@ -157,8 +202,9 @@ impl Shadow {
     }
 
     /// A node sent a payload.
-    pub fn said(&mut self, dev_eui: [u8; 8], fcnt: u32, payload: &[u8], clock_trusted: bool) {
-        self.said.insert(site::number(dev_eui), (fcnt, payload.to_vec(), clock_trusted));
+    pub fn said(&mut self, dev_eui: [u8; 8], fcnt: u32, payload: &[u8], unix_ms: Option<u64>) {
+        let told = self.said.get(&site::number(dev_eui)).is_some_and(|said| said.fcnt == fcnt && said.told);
+        self.said.insert(site::number(dev_eui), Said { fcnt, payload: payload.to_vec(), unix_ms, told });
     }
 
     /// A node's confirmed uplink was acknowledged: what it said must be on disk by now.
@@ -171,13 +217,19 @@ impl Shadow {
             let detail = format!("node {n}: uplink {fcnt} is acknowledged, and the disk has {stored:?}");
             return self.violated(now, Rule::Lost, detail);
         }
-        let said = self.said.get(&n).filter(|(said, ..)| *said == fcnt);
-        let Some((wanted, dated)) = said.and_then(|(_, payload, dated)| Some((site::temperature(payload)?, *dated)))
+        let said = self.said.get(&n).filter(|said| said.fcnt == fcnt);
+        let Some((wanted, unix_ms, told)) = said.and_then(|said| Some((said.temperature()?, said.unix_ms, said.told)))
         else {
             return;
         };
+        let known = self.untold.get(&n).is_some_and(|all| all.iter().any(|untold| untold.value == wanted));
+        if self.observed.contains(&n) && !told && !known {
+            self.readings_owed += 1;
+            let untold = Untold { value: wanted, since: now, arrived_unix_ms: unix_ms, skew: Duration::ZERO };
+            self.untold.entry(n).or_default().push(untold);
+        }
         // A value without a time is not stored.
-        if stored == Some(fcnt) && clock_trusted && dated {
+        if stored == Some(fcnt) && clock_trusted && unix_ms.is_some() {
             let values =
                 disk.get(Table::Values, DevEui(dev_eui)).and_then(|bytes| ValuesRecord::from_bytes(bytes).ok());
             let path = Path::resource(3303, 1, 5700);
@@ -230,7 +282,7 @@ impl Shadow {
     pub fn event(&mut self, now: Duration, event: &Event) {
         let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) else { return };
         let text = event.to_text();
-        let payload = self.said.get(&n).map(|(_, payload, _)| lpwad_link::hex::encode(payload));
+        let payload = self.said.get(&n).map(|said| lpwad_link::hex::encode(&said.payload));
         let secrets = (0..3).map(|which| lpwad_link::hex::encode(&site::key(n, which))).chain(payload);
         if secrets.into_iter().any(|secret| text.contains(&secret)) {
             self.violated(
@@ -260,6 +312,14 @@ impl Shadow {
                 }
                 self.delivered.insert(key, fcnt);
             }
+            Kind::Observed if field("path").as_deref() == Some(OBSERVED) => _ = self.observed.insert(n),
+            Kind::ObservationEnded if field("path").as_deref() == Some(OBSERVED) => _ = self.observed.remove(&n),
+            Kind::Deregistered | Kind::RegistrationLapsed => _ = self.observed.remove(&n),
+            Kind::Registered => {
+                self.observed.remove(&n);
+                // The one that led to the registration can be read.
+                self.untold.retain(|of, untold| *of != n || untold.len() > 1);
+            }
             // Said to the operator: out of time, or never acknowledged by the node.
             Kind::DownlinkDropped => _ = self.owed.remove(&n),
             _ => {}
@@ -279,6 +339,38 @@ impl Shadow {
             }
         }
         self.delivered.retain(|_, last| *last > 0);
+    }
+
+    /// A server has heard a temperature.
+    pub fn told(&mut self, n: usize, value: f64) {
+        if let Some(said) = self.said.get_mut(&n).filter(|said| said.temperature() == Some(value)) {
+            said.told = true;
+        }
+        if let Some(untold) = self.untold.get_mut(&n) {
+            untold.retain(|untold| untold.value != value);
+        }
+    }
+
+    /// The gateway starts with this clock, and takes the age of what it kept from it.
+    pub fn boots(&mut self, now: Duration, unix_ms: Option<u64>) {
+        for untold in self.untold.values_mut().flatten() {
+            if untold.may_be_gone(now) {
+                continue;
+            }
+            let age = unix_ms.zip(untold.arrived_unix_ms).map_or(0, |(now, then)| now.saturating_sub(then));
+            untold.skew = Duration::from_millis(age).saturating_sub(now - untold.since);
+        }
+    }
+
+    /// Every reading that was acknowledged to its node is with the server, but the newest and what is too old.
+    pub fn check_untold(&mut self, now: Duration) {
+        for (n, all) in std::mem::take(&mut self.untold) {
+            for untold in all.iter().filter(|untold| now - untold.since >= TIME_TO_TELL && !untold.may_be_gone(now)) {
+                let (value, since) = (untold.value, untold.since.as_secs());
+                let detail = format!("node {n}: the server was never told {value}, acknowledged at {since} s");
+                self.violated(now, Rule::Lost, detail);
+            }
+        }
     }
 
     /// Every write that was acknowledged and is not with its node must be on disk.

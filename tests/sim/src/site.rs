@@ -14,6 +14,8 @@ pub const SERVERS: [&str; 2] = ["127.0.0.1:5683", "127.0.0.1:5684"];
 pub const INTERVAL: Duration = Duration::from_secs(3600);
 /// Path that servers write to.
 pub const WRITTEN: &str = "/3306/0/5850";
+/// Path of the temperature.
+pub const TEMPERATURE: &str = "/3303/1/5700";
 
 /// The DevEUI of node `n`.
 #[must_use]
@@ -88,11 +90,12 @@ pub fn nodes(count: usize) -> Vec<NodeConfig> {
             },
             sf: 7,
             interval: Some(INTERVAL),
-            uplinks: (0..4)
+            // No temperature twice in a week.
+            uplinks: (0..200)
                 .map(|turn| Uplink {
                     fport: 1,
-                    payload: payload(200 + turn * 7 + (n % 50) as i16),
-                    confirmed: turn == 3,
+                    payload: payload(200 + turn + (n % 50) as i16),
+                    confirmed: turn % 4 == 3,
                 })
                 .collect(),
             start_delay: Duration::from_millis(1000 + INTERVAL.as_millis() as u64 * n as u64 / count as u64),
@@ -125,6 +128,8 @@ pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
         rx1_delay_s: 5,
+        // So much that only age bounds it: the model follows that.
+        backlog: config::Backlog { max_bytes: 1 << 30, ..config::Backlog::default() },
         radios: vec![config::Radio {
             name: "roof".into(),
             plugin: "simulated".into(),

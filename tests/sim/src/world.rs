@@ -1,6 +1,6 @@
 //! One run: everything on one clock, from one seed. What is due first happens first; nothing waits for real time.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Forgets};
 use crate::faults::Faults;
 use crate::medium::Medium;
 use crate::net::{Net, To};
@@ -10,13 +10,16 @@ use crate::site::{self, Folder};
 use crate::tally::{self, inside};
 use crate::trace::Trace;
 use lpwad::gateway::Gateway;
+use lpwad::gateway::control::Request;
 use lpwad::gateway::event::Kind;
 use lpwad::gateway::input::{Input, NodeId, Now};
 use lpwad::gateway::output::Output;
 use lpwad::store::{Loaded, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
 use lpwad_sim::rng::Rng;
-use lpwad_sim::server::{Config as ServerConfig, Event as ServerEvent, ObservePolicy, Output as ServerOutput, Server};
+use lpwad_sim::server::{
+    Config as ServerConfig, Data, Event as ServerEvent, ObservePolicy, Output as ServerOutput, Server,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -27,6 +30,8 @@ pub(crate) const START_UNIX_MS: u64 = 1_796_083_200_000;
 const MAX_TURNS: u32 = 10_000;
 /// Memory that a gateway may hold at rest: a base and so much for each node, in bytes.
 const MEMORY: (i64, i64) = (150_000, 12_000);
+/// And for each byte of its backlog: a record has an entry and stands in a batch.
+const MEMORY_OF_BACKLOG: i64 = 3;
 
 /// A mistake on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub enum Planted {
     QueueUnbounded,
     /// The disk says that writes waiting for a node are stored, and they are not.
     AcknowledgedNotStored,
+    /// The disk says that what servers missed is stored, and it is not.
+    MissedNotStored,
     /// One more clear datagram leaves when a session is closed.
     ClearDatagram,
 }
@@ -126,6 +133,10 @@ pub struct World {
     hoard: Vec<Vec<u8>>,
     next_check: Duration,
     most_memory: i64,
+    /// Bytes of the backlog, as the gateway says.
+    backlog_bytes: i64,
+    /// Nothing is out of order at the end.
+    quiet: bool,
 }
 
 /// Starts a gateway on what a disk holds; gives what it says of damaged records.
@@ -164,6 +175,7 @@ pub fn run(settings: Settings) -> Outcome {
         world.turn();
         faults.turn(&mut world);
     }
+    world.quiet = faults.is_over();
     world.finish()
 }
 
@@ -175,8 +187,9 @@ impl World {
             None => Disk::new(seed),
         };
         disk.forgets = match settings.planted {
-            Some(Planted::CounterNotReserved) => Some(Table::Device),
-            Some(Planted::AcknowledgedNotStored) => Some(Table::Mailbox),
+            Some(Planted::CounterNotReserved) => Some(Forgets::Table(Table::Device)),
+            Some(Planted::AcknowledgedNotStored) => Some(Forgets::Table(Table::Mailbox)),
+            Some(Planted::MissedNotStored) => Some(Forgets::Backlog),
             _ => None,
         };
         let nodes = settings.nodes;
@@ -204,6 +217,8 @@ impl World {
             hoard: Vec::new(),
             next_check: Duration::from_secs(3600),
             most_memory: 0,
+            backlog_bytes: 0,
+            quiet: false,
         }
     }
 
@@ -238,6 +253,7 @@ impl World {
             Gateway::new(now, &config, self.folder.analyses(), loaded, seed)
         }));
         self.count("boots");
+        self.shadow.boots(self.now, now.unix_ms);
         self.tell(self.settings.watch.unwrap_or_default(), || "the gateway starts".into());
         self.drain();
     }
@@ -332,7 +348,10 @@ impl World {
                 }
                 self.shadow.event(now, event);
             }
-            Output::Reply(..) | Output::Stopped => {}
+            Output::Reply(_, status) => {
+                self.backlog_bytes = status["backlog"]["bytes"].as_i64().unwrap_or_default();
+            }
+            Output::Stopped => {}
         }
         None
     }
@@ -434,8 +453,8 @@ impl World {
                     }
                 }
                 AirEvent::UplinkSent { dev_eui, fcnt, uplink } => {
-                    let trusted = self.time().unix_ms.is_some();
-                    self.shadow.said(dev_eui.0, fcnt, &uplink.payload, trusted);
+                    let unix_ms = self.time().unix_ms;
+                    self.shadow.said(dev_eui.0, fcnt, &uplink.payload, unix_ms);
                 }
                 AirEvent::NodeReceived { dev_eui, payload, fport: Some(99), .. } => {
                     self.tell(site::number(dev_eui.0), || format!("the node takes {payload:02x?}"));
@@ -500,18 +519,37 @@ impl World {
                         self.shadow.answered(self.now, *n, false);
                     }
                 }
-                ServerOutput::Event(ServerEvent::Notify(_)) => self.count("server_notified"),
+                ServerOutput::Event(ServerEvent::Notify(answer)) => {
+                    self.count("server_notified");
+                    self.told(&answer.ep, answer.data.as_ref());
+                }
+                ServerOutput::Event(ServerEvent::Observed(answer)) => self.told(&answer.ep, answer.data.as_ref()),
+                ServerOutput::Event(ServerEvent::Send { ep, data }) => {
+                    self.count("server_sent");
+                    self.told(&ep, Some(&data));
+                }
                 ServerOutput::Event(ServerEvent::Registered { .. }) => self.count("server_registered"),
                 ServerOutput::Event(_) => {}
             }
         }
     }
 
+    /// A server has heard values of a node.
+    fn told(&mut self, ep: &str, data: Option<&Data>) {
+        let (Some(n), Some(data)) = (self.endpoints.get(ep).copied(), data) else { return };
+        let stamped = data.stamped.iter().map(|stamped| &stamped.values);
+        let temperatures = stamped.chain([&data.values]).filter_map(|values| values.get(site::TEMPERATURE)?.as_f64());
+        for value in temperatures {
+            self.shadow.told(n, value);
+        }
+    }
+
     fn check(&mut self) {
         self.shadow.check_owed(self.now, &self.disk.synced);
+        self.input(|| Input::Request(1, Request::Status));
         let memory = tally::live();
         self.most_memory = self.most_memory.max(memory);
-        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64;
+        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64 + MEMORY_OF_BACKLOG * self.backlog_bytes;
         if memory > bound {
             self.shadow.violated(self.now, Rule::Memory, format!("{memory} bytes live, more than {bound}"));
         }
@@ -519,6 +557,9 @@ impl World {
 
     fn finish(mut self) -> Outcome {
         self.check();
+        if self.quiet {
+            self.shadow.check_untold(self.now);
+        }
         let gateway = self.gateway.take();
         inside(|| drop(gateway));
         inside(|| self.hoard.clear());
@@ -528,6 +569,7 @@ impl World {
             ("writes_acknowledged", self.shadow.writes.0),
             ("writes_arrived", self.shadow.writes.1),
             ("uplinks_acknowledged", self.shadow.acked),
+            ("readings_owed", self.shadow.readings_owed),
             ("most_memory_bytes", self.most_memory.unsigned_abs()),
         ];
         self.counts.extend(more);

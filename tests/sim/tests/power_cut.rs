@@ -58,7 +58,7 @@ fn walk(log: &[Operation], history: &[(usize, Loaded)]) -> Result<(u32, u32), St
                 continue;
             };
             let loaded = loaded.map_err(|problem| format!("operation {done}, {left:?}: {problem}"))?;
-            let is = |known: &Loaded| loaded.records == known.records;
+            let is = |known: &Loaded| loaded == *known;
             if !is(before) && !after.is_some_and(|(_, after)| is(after)) {
                 return Err(format!("operation {done}, {left:?}: neither before the batch nor after it"));
             }

@@ -85,8 +85,8 @@ impl Client {
                 None => self.reset_notification(message.message_id),
             },
             (Kind::Acknowledgement, code) if code.is_response() => {
-                if self.reliable.respond(message.token, Some(message.message_id)).is_some() {
-                    self.operation_answered(now, &message);
+                if let Some(purpose) = self.reliable.respond(message.token, Some(message.message_id)) {
+                    self.answered(now, purpose, &message);
                 }
             }
             (Kind::Confirmable | Kind::NonConfirmable, code) if code.is_response() => {
@@ -155,14 +155,22 @@ impl Client {
                 return;
             }
         }
-        let wanted = self.reliable.respond(message.token, None).is_some();
+        let wanted = self.reliable.respond(message.token, None);
         if confirmable {
-            let kind = if wanted { Kind::Acknowledgement } else { Kind::Reset };
+            let kind = if wanted.is_some() { Kind::Acknowledgement } else { Kind::Reset };
             self.dedup.answered(message.message_id, &Message::empty(kind, message.message_id).encode());
             self.send_empty(kind, message.message_id);
         }
-        if wanted {
-            self.operation_answered(now, message);
+        if let Some(purpose) = wanted {
+            self.answered(now, purpose, message);
+        }
+    }
+
+    /// The response to a request of ours.
+    fn answered(&mut self, now: Duration, purpose: Purpose, response: &Message) {
+        match purpose {
+            Purpose::Send => self.send_answered(response.code),
+            Purpose::Registration | Purpose::Notify(_) | Purpose::Response => self.operation_answered(now, response),
         }
     }
 

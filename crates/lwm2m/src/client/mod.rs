@@ -5,6 +5,7 @@ mod discover;
 mod dispatch;
 mod observe;
 mod register;
+mod send;
 mod server;
 mod state;
 mod write;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::attributes::Attributes;
+pub use self::send::{SendOutcome, Sending};
 pub use self::state::{
     Answer, CancelledBy, ClientConfig, ClientEvent, Counters, ExchangeId, Failure, ObservationRecord, Output,
     RegistrationRecord, Snapshot, State,
@@ -32,6 +34,7 @@ use crate::coap::dedup::Dedup;
 use crate::coap::message::{Kind, Message};
 use crate::coap::reliable::{Due, Reliable};
 use crate::coap::token::{Rng, Token};
+use crate::format::ContentFormat;
 use crate::object::path::Path;
 use crate::object::registry::Registry;
 use crate::object::tree::{Freshness, Tree, millis};
@@ -49,6 +52,8 @@ enum Purpose {
     Notify(Token),
     /// The separate response to a request.
     Response,
+    /// A Send operation.
+    Send,
 }
 
 /// One LwM2M 1.1 client: one endpoint, one server. See the crate documentation for the rules it keeps.
@@ -60,6 +65,7 @@ pub struct Client {
     config: ClientConfig,
     registry: Arc<Registry>,
     settings: ServerSettings,
+    send_format: ContentFormat,
     tree: Tree,
     attributes: AttributeTable,
     observations: Vec<Observation>,
@@ -94,6 +100,7 @@ impl Client {
         let snapshot = restored.unwrap_or_default();
         let mut client = Client {
             settings,
+            send_format: ContentFormat::SenmlCbor,
             config,
             registry,
             tree: Tree::default(),
@@ -277,6 +284,7 @@ impl Client {
             lifetime_s: self.settings.lifetime_s,
             default_pmin_s: self.settings.default_pmin_s,
             default_pmax_s: self.settings.default_pmax_s,
+            mute_send: self.settings.mute_send,
             disable_timeout_s: self.settings.disable_timeout_s,
             observations: self.observations.iter().map(Observation::record).collect(),
             attributes: self.attributes.snapshot(),
@@ -357,6 +365,7 @@ impl Client {
             Purpose::Notify(token) if failure == Failure::Reset => self.cancel_observation(token, CancelledBy::Reset),
             Purpose::Notify(token) => self.notification_lost(token),
             Purpose::Response => {}
+            Purpose::Send => self.send_failed(failure),
         }
     }
 
@@ -364,6 +373,7 @@ impl Client {
     fn interrupt(&mut self) {
         match self.reliable.cancel() {
             Some(Purpose::Notify(token)) => self.notification_lost(token),
+            Some(Purpose::Send) => self.output(Output::Sent(SendOutcome::Lost)),
             Some(Purpose::Registration | Purpose::Response) | None => {}
         }
         self.resume_operation_later();
@@ -371,7 +381,7 @@ impl Client {
 
     fn send_confirmable(&mut self, now: Duration, message: &Message, purpose: Purpose) {
         debug_assert_eq!(message.kind, Kind::Confirmable);
-        let awaits_response = purpose == Purpose::Registration;
+        let awaits_response = matches!(purpose, Purpose::Registration | Purpose::Send);
         let bytes = self.reliable.start(now, message, purpose, awaits_response, &mut self.rng);
         self.send(bytes);
     }

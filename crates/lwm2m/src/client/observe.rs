@@ -255,10 +255,12 @@ impl Client {
         attributes
     }
 
-    /// I9: must this notification be confirmable?
+    /// I9: must this notification be confirmable? Always, where nothing may be lost.
     fn confirm(&self, observation: &Observation, now: Duration) -> bool {
         let older = |at: Option<Duration>, age: Duration| at.is_none_or(|at| now.saturating_sub(at) >= age);
-        older(observation.last_confirmed, CONFIRM_EVERY) || older(self.last_heard, CONFIRM_AFTER_SILENCE)
+        self.config.storing
+            || older(observation.last_confirmed, CONFIRM_EVERY)
+            || older(self.last_heard, CONFIRM_AFTER_SILENCE)
     }
 
     fn notify(&mut self, now: Duration, index: usize) {

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::server::BINDING;
 use super::state::{CancelledBy, ClientEvent, Failure, RegistrationRecord, State};
-use super::{Client, Purpose};
+use super::{Client, Output, Purpose, SendOutcome};
 use crate::coap::block::{self, Sender};
 use crate::coap::message::{Code, Kind, Message, option};
 use crate::format::ContentFormat;
@@ -319,8 +319,10 @@ impl Client {
             if self.registration.location.is_none() {
                 self.registration.want_deregister = None;
             } else if self.reliable.purpose() != Some(&Purpose::Response) {
-                // A notification in flight is given up, so that a stop does not wait for it; an answer is not.
-                self.reliable.cancel();
+                // What else is in flight is given up, so that a stop does not wait for it; an answer is not.
+                if self.reliable.cancel() == Some(Purpose::Send) {
+                    self.output(Output::Sent(SendOutcome::Lost));
+                }
                 self.start_operation(now, Kinds::Deregister, None, 0);
             }
             return;

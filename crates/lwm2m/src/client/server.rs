@@ -23,6 +23,7 @@ pub(super) mod resource {
     pub(in crate::client) const STORING: u16 = 6;
     pub(in crate::client) const BINDING: u16 = 7;
     pub(in crate::client) const UPDATE_TRIGGER: u16 = 8;
+    pub(in crate::client) const MUTE_SEND: u16 = 23;
 }
 
 /// The only binding of this client: UDP. Queue mode is not part of it in LwM2M 1.1.
@@ -37,6 +38,7 @@ pub(super) struct ServerSettings {
     pub(super) default_pmin_s: u32,
     pub(super) default_pmax_s: u32,
     pub(super) disable_timeout_s: u32,
+    pub(super) mute_send: bool,
 }
 
 /// What the operator wants, as it stands in a snapshot.
@@ -52,12 +54,14 @@ impl ServerSettings {
                 default_pmin_s: snapshot.default_pmin_s,
                 default_pmax_s: snapshot.default_pmax_s,
                 disable_timeout_s: snapshot.disable_timeout_s,
+                mute_send: snapshot.mute_send,
             },
             None => ServerSettings {
                 lifetime_s: config.lifetime_s.max(1),
                 default_pmin_s: config.default_pmin_s,
                 default_pmax_s: config.default_pmax_s,
                 disable_timeout_s: DISABLE_TIMEOUT_S,
+                mute_send: false,
             },
         }
     }
@@ -70,6 +74,7 @@ impl ServerSettings {
             changed.default_pmin_s = 0;
             changed.default_pmax_s = 0;
             changed.disable_timeout_s = DISABLE_TIMEOUT_S;
+            changed.mute_send = false;
         }
         for (path, value) in writes {
             let seconds = || match value {
@@ -81,9 +86,12 @@ impl ServerSettings {
                 (Some(resource::DEFAULT_PMIN), _) => changed.default_pmin_s = seconds()?,
                 (Some(resource::DEFAULT_PMAX), _) => changed.default_pmax_s = seconds()?,
                 (Some(resource::DISABLE_TIMEOUT), _) => changed.disable_timeout_s = seconds()?,
+                (Some(resource::MUTE_SEND), Value::Boolean(mute)) => changed.mute_send = *mute,
                 (Some(resource::STORING), Value::Boolean(storing)) if *storing == config.storing => {}
                 (Some(resource::BINDING), Value::String(binding)) if binding == BINDING => {}
-                (Some(resource::STORING | resource::BINDING), _) => return Err(Code::BAD_REQUEST),
+                (Some(resource::STORING | resource::BINDING | resource::MUTE_SEND), _) => {
+                    return Err(Code::BAD_REQUEST);
+                }
                 _ => return Err(Code::NOT_FOUND),
             }
         }
@@ -123,7 +131,7 @@ impl Client {
     }
 
     fn publish_settings(&mut self) {
-        let ServerSettings { lifetime_s, default_pmin_s, default_pmax_s, disable_timeout_s } = self.settings;
+        let ServerSettings { lifetime_s, default_pmin_s, default_pmax_s, disable_timeout_s, mute_send } = self.settings;
         for (id, seconds) in [
             (resource::LIFETIME, lifetime_s),
             (resource::DEFAULT_PMIN, default_pmin_s),
@@ -133,5 +141,7 @@ impl Client {
             let value = Some(Value::Integer(i64::from(seconds)));
             self.store(Path::resource(SERVER, 0, id), value, Freshness::Static, None);
         }
+        let mute = Path::resource(SERVER, 0, resource::MUTE_SEND);
+        self.store(mute, Some(Value::Boolean(mute_send)), Freshness::Static, None);
     }
 }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attributes::Attributes;
+use super::send::SendOutcome;
 use crate::coap::message::Code;
 use crate::object::path::Path;
 use crate::object::value::Value;
@@ -25,7 +26,8 @@ pub struct ClientConfig {
     pub default_pmax_s: u32,
     /// `/1/0/0`, 1 to 65534.
     pub short_server_id: u16,
-    /// `/1/0/6`. Only reported: this client keeps the newest value while the server is away and no backlog.
+    /// `/1/0/6`: the caller keeps what the server misses and gives it to [`Client::send_readings`](super::Client::send_readings). Every
+    /// notification is confirmable then, so that it is known what was missed.
     pub storing: bool,
     /// Largest payload in one message, 16 to 1024 bytes; longer ones go in blocks.
     pub max_block: usize,
@@ -61,6 +63,8 @@ pub enum Output {
     },
     /// Must survive a restart; newer ones replace older ones.
     Save(Snapshot),
+    /// What became of a Send.
+    Sent(SendOutcome),
     /// For the log and the status.
     Event(ClientEvent),
 }
@@ -234,6 +238,9 @@ pub struct Snapshot {
     pub default_pmax_s: u32,
     /// `/1/0/5`, seconds.
     pub disable_timeout_s: u32,
+    /// `/1/0/23`: the server wants no Send.
+    #[serde(default)]
+    pub mute_send: bool,
     /// Observations, at most 32.
     pub observations: Vec<ObservationRecord>,
     /// Notification attributes by path, at most 32.
@@ -287,6 +294,8 @@ pub struct Counters {
     pub requests: u64,
     /// Notifications.
     pub notifications: u64,
+    /// Send operations.
+    pub sends: u64,
     /// Readings refused: unknown object or resource, wrong type, or no room.
     pub readings_refused: u64,
     /// Observations refused because there are too many; the request was served as a Read.
@@ -310,6 +319,7 @@ impl Counters {
             ("timeouts", self.timeouts),
             ("requests", self.requests),
             ("notifications", self.notifications),
+            ("sends", self.sends),
             ("readings_refused", self.readings_refused),
             ("observations_refused", self.observations_refused),
             ("requests_refused", self.requests_refused),

@@ -686,3 +686,113 @@ proptest::proptest! {
         proptest::prop_assert!(rig.client.exchanges.len() <= 8);
     }
 }
+
+/// D15: full paths with times, one confirmable POST at a time, as much as fits; then what comes of each answer.
+#[test]
+fn d15_send_carries_times_and_full_paths_and_its_answers_are_told_apart() {
+    let mut rig = Rig::registered();
+    let at = |value: f64, at: u64| Reading { at_unix_ms: Some(at), ..temperature(value) };
+    let unknown = Reading { path: Path::resource(9999, 0, 0), ..temperature(0.0) };
+    let readings = [unknown.clone(), at(1.5, 1_700_000_000_000), at(2.5, 1_700_000_060_500)];
+    assert_eq!(rig.client.send_readings(rig.now, &[unknown]), Sending::Skipped(1));
+    assert_eq!(rig.client.send_readings(rig.now, &readings), Sending::Started(3));
+    assert_eq!(rig.client.send_readings(rig.now, &readings), Sending::NotNow, "one at a time");
+    rig.drain();
+    let sent = rig.sent.last().unwrap().clone();
+    assert_eq!((sent.kind, sent.code), (Kind::Confirmable, Code::POST));
+    assert_eq!(sent.texts(option::URI_PATH).unwrap(), ["dp"]);
+    assert_eq!(sent.uint(option::CONTENT_FORMAT), Some(112));
+    // [{0: "/3303/1/5700", 6: 1700000000.0, 2: 1.5}, ...] by RFC 8428 §6.
+    assert_eq!(sent.payload[..4], [0x82, 0xa3, 0x00, 0x6c]);
+    assert_eq!(&sent.payload[4..16], b"/3303/1/5700");
+    rig.respond(Code::UNSUPPORTED_FORMAT);
+    assert_eq!(rig.asked.pop(), Some(Output::Sent(SendOutcome::Lost)));
+    assert_eq!(rig.client.send_readings(rig.now, &readings), Sending::Started(3));
+    rig.drain();
+    let json: serde_json::Value = serde_json::from_slice(&rig.sent.last().unwrap().payload).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([
+            {"n": "/3303/1/5700", "t": 1_700_000_000.0, "v": 1.5},
+            {"n": "/3303/1/5700", "t": 1_700_000_060.5, "v": 2.5},
+        ])
+    );
+    rig.respond(Code::CHANGED);
+    assert_eq!(rig.asked.pop(), Some(Output::Sent(SendOutcome::Delivered)));
+    for (code, outcome) in [
+        (Code::METHOD_NOT_ALLOWED, SendOutcome::Refused(Failure::Code(Code::METHOD_NOT_ALLOWED))),
+        (Code::UNAVAILABLE, SendOutcome::Lost),
+    ] {
+        assert_eq!(rig.client.send_readings(rig.now, &readings), Sending::Started(3));
+        rig.drain();
+        rig.respond(code);
+        assert_eq!(rig.asked.pop(), Some(Output::Sent(outcome)));
+    }
+    assert!(!rig.client.is_caught_up(), "after 5.03 an Update comes first");
+    assert_eq!(rig.client.send_readings(rig.now, &readings), Sending::NotNow);
+}
+
+/// D15: nothing is larger than a block; what does not fit waits for the next one.
+#[test]
+fn d15_a_send_holds_what_fits_in_one_message() {
+    let mut rig = Rig::registered();
+    let at = |n: u64| Reading { at_unix_ms: Some(1_700_000_000_000 + 1000 * n), ..temperature(n as f64 + 0.1) };
+    let many: Vec<Reading> = (0..100).map(at).collect();
+    let Sending::Started(taken) = rig.client.send_readings(rig.now, &many) else { panic!() };
+    rig.drain();
+    let payload = rig.sent.last().unwrap().payload.len();
+    assert!((20..=64).contains(&taken) && (900..=1024).contains(&payload), "{taken} readings in {payload} B");
+}
+
+/// D15: of two values of one resource without times a server would keep one.
+#[test]
+fn d15_values_that_time_does_not_tell_apart_go_in_messages_of_their_own() {
+    let mut rig = Rig::registered();
+    let dated = Reading { at_unix_ms: Some(1_700_000_000_000), ..temperature(3.0) };
+    let readings = [temperature(1.0), dated.clone(), temperature(2.0), dated];
+    assert_eq!(rig.client.send_readings(rig.now, &readings), Sending::Started(2));
+    rig.drain();
+    rig.respond(Code::CHANGED);
+    assert_eq!(rig.client.send_readings(rig.now, &readings[2..]), Sending::Started(2));
+}
+
+/// D15: no Send before registration, none while it is muted, and a lost one is reported after 93 s at most.
+#[test]
+fn d15_mute_send_and_silence() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.client.send_readings(rig.now, &[temperature(1.0)]), Sending::NotNow);
+    let mut rig = Rig::registered();
+    assert_eq!(rig.get("/1/0/23").payload, b"0");
+    assert_eq!(rig.ask(Code::PUT, "/1/0/23", |message| message.payload = b"1".to_vec()).code, Code::CHANGED);
+    assert!(rig.client.is_muted() && rig.saves.last().unwrap().mute_send);
+    assert_eq!(rig.client.send_readings(rig.now, &[temperature(1.0)]), Sending::NotNow);
+    assert_eq!(rig.ask(Code::PUT, "/1/0/23", |message| message.payload = b"0".to_vec()).code, Code::CHANGED);
+    assert_eq!(rig.client.send_readings(rig.now, &[temperature(1.0)]), Sending::Started(1));
+    rig.drain();
+    rig.run_to(rig.now + S(93));
+    assert_eq!(rig.asked.pop(), Some(Output::Sent(SendOutcome::Lost)));
+    assert!(!rig.client.is_caught_up());
+    rig.client.session_down(rig.now);
+    assert!(!rig.client.is_caught_up());
+}
+
+/// `/1/0/6`: with a backlog every notification is confirmable.
+#[test]
+fn i9_notifications_are_confirmable_where_nothing_may_be_lost() {
+    let mut rig = Rig::with(client(ClientConfig { storing: true, ..config() }, None));
+    rig.client.apply(rig.now, &[temperature(20.0)]);
+    rig.client.alive(rig.now, Some(1_000_000));
+    rig.drain();
+    rig.accept("5a3f");
+    rig.ask(Code::GET, "/3303/1/5700", |message| message.add_uint(option::OBSERVE, 0));
+    for n in 0..3 {
+        rig.now += S(10);
+        rig.client.apply(rig.now, &[temperature(21.0 + f64::from(n))]);
+        rig.drain();
+        let told = rig.sent.last().unwrap().clone();
+        assert_eq!((told.kind, told.code), (Kind::Confirmable, Code::CONTENT));
+        assert!(!rig.client.is_caught_up());
+        rig.receive(&Message::empty(Kind::Acknowledgement, told.message_id));
+        assert!(rig.client.is_caught_up());
+    }
+}

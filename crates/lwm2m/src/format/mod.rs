@@ -103,10 +103,20 @@ pub fn encode(format: ContentFormat, target: Path, records: &[Record<'_>]) -> Op
         ContentFormat::Text => Some(text::encode(single()?).into_bytes()),
         ContentFormat::Opaque => opaque::encode(single()?),
         ContentFormat::Cbor => Some(cbor::encode(single()?)),
-        ContentFormat::SenmlJson => Some(senml_json::encode(target, records)),
-        ContentFormat::SenmlCbor => Some(senml_cbor::encode(target, records)),
+        ContentFormat::SenmlJson => Some(senml_json::encode(Some(target), records)),
+        ContentFormat::SenmlCbor => Some(senml_cbor::encode(Some(target), records)),
         ContentFormat::Tlv => Some(tlv::encode(target, records)),
         ContentFormat::Link => None,
+    }
+}
+
+/// Writes values of any objects, with full paths as names, for Send (LwM2M Core 1.1.1 §6.4.6). `None` for a format that is not
+/// SenML.
+pub fn encode_pack(format: ContentFormat, records: &[Record<'_>]) -> Option<Vec<u8>> {
+    match format {
+        ContentFormat::SenmlJson => Some(senml_json::encode(None, records)),
+        ContentFormat::SenmlCbor => Some(senml_cbor::encode(None, records)),
+        _ => None,
     }
 }
 
@@ -158,8 +168,9 @@ fn senml_path(target: Path, base_name: &str, name: &str) -> Result<Path, DecodeE
     if target.contains(&path) && path.is_resource() { Ok(path) } else { Err(DecodeError::Malformed) }
 }
 
-/// Base name for all records of a target, and the name of one record under it.
-fn senml_names(target: Path, path: Path) -> (String, String) {
+/// Base name for all records of a target, and the name of one record under it; without a target the whole path is the name.
+fn senml_names(target: Option<Path>, path: Path) -> (String, String) {
+    let Some(target) = target else { return (String::new(), path.to_string()) };
     let base = target.to_string();
     let full = path.to_string();
     match full.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix('/')) {

@@ -25,20 +25,20 @@ mod label {
     pub(super) const OBJECT_LINK: &str = "vlo";
 }
 
-pub(super) fn encode(target: Path, records: &[Record<'_>]) -> Vec<u8> {
+pub(super) fn encode(target: Option<Path>, records: &[Record<'_>]) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::new());
     put(&mut encoder, target, records).expect("writing to a vector cannot fail");
     encoder.into_writer()
 }
 
-fn put(encoder: &mut cbor::Writer, target: Path, records: &[Record<'_>]) -> Written {
+fn put(encoder: &mut cbor::Writer, target: Option<Path>, records: &[Record<'_>]) -> Written {
     encoder.array(records.len() as u64)?;
     for (index, record) in records.iter().enumerate() {
         let (base, name) = senml_names(target, record.path);
-        let first = index == 0;
-        let fields = 1 + u64::from(first) + u64::from(!name.is_empty()) + u64::from(record.at_unix_ms.is_some());
+        let based = index == 0 && !base.is_empty();
+        let fields = 1 + u64::from(based) + u64::from(!name.is_empty()) + u64::from(record.at_unix_ms.is_some());
         encoder.map(fields)?;
-        if first {
+        if based {
             encoder.i64(label::BASE_NAME)?.str(&base)?;
         }
         if !name.is_empty() {
@@ -198,7 +198,7 @@ mod tests {
         bytes.extend([0xa2, 0x00, 0x61, b'9', 0x02, 0x18, 100]);
         let records: Vec<_> =
             values.iter().map(|(path, value)| Record { path: *path, value, at_unix_ms: None }).collect();
-        assert_eq!(encode(Path::instance(3, 0), &records), bytes);
+        assert_eq!(encode(Some(Path::instance(3, 0)), &records), bytes);
         assert_eq!(read(&bytes), Ok(values.to_vec()));
     }
 

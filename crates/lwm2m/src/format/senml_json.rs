@@ -8,12 +8,12 @@ use crate::object::definition::ObjectDefinition;
 use crate::object::path::Path;
 use crate::object::value::Value;
 
-pub(super) fn encode(target: Path, records: &[Record<'_>]) -> Vec<u8> {
+pub(super) fn encode(target: Option<Path>, records: &[Record<'_>]) -> Vec<u8> {
     let mut list = Vec::with_capacity(records.len());
     for record in records {
         let (base, name) = senml_names(target, record.path);
         let mut entry = Map::new();
-        if list.is_empty() {
+        if list.is_empty() && !base.is_empty() {
             entry.insert("bn".into(), base.into());
         }
         if !name.is_empty() {
@@ -127,7 +127,7 @@ mod tests {
         );
         let records: Vec<_> =
             values.iter().map(|(path, value)| Record { path: *path, value, at_unix_ms: None }).collect();
-        assert_eq!(String::from_utf8(encode(DEVICE, &records)).unwrap(), text);
+        assert_eq!(String::from_utf8(encode(Some(DEVICE), &records)).unwrap(), text);
         assert_eq!(read(text), Ok(values.to_vec()));
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let path = Path::resource(3303, 0, 5700);
         let record = Record { path, value: &Value::Float(21.5), at_unix_ms: Some(1_700_000_000_500) };
         assert_eq!(
-            String::from_utf8(encode(path, &[record])).unwrap(),
+            String::from_utf8(encode(Some(path), &[record])).unwrap(),
             r#"[{"bn":"/3303/0/5700","t":1700000000.5,"v":21.5}]"#
         );
     }
@@ -178,7 +178,7 @@ mod tests {
     fn integers_beyond_2_to_53_keep_their_digits() {
         let path = Path::resource(3, 0, 13);
         let value = Value::Time(9_007_199_254_740_993);
-        let bytes = encode(path, &[Record { path, value: &value, at_unix_ms: None }]);
+        let bytes = encode(Some(path), &[Record { path, value: &value, at_unix_ms: None }]);
         assert_eq!(read(core::str::from_utf8(&bytes).unwrap()), Ok(vec![(path, value)]));
     }
 }
