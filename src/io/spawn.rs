@@ -1,52 +1,70 @@
-//! Plugins as child processes: no new privileges, an empty environment, no inherited descriptors, a parent-death
-//! signal, limits. Their standard error goes to the log. A running one is ended before it is started again.
+//! Plugins as child processes: a sandbox, an empty environment, no inherited descriptors, a parent-death signal. Their
+//! standard error goes to the log. A running one is ended, with all that it started, before it is started again.
 
+use super::sandbox::{Allowance, Sandbox};
+use crate::gateway::event::{Event, Kind};
 use crate::gateway::input::{Input, RadioIndex};
 use lpwad_link::LineReader;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::libc;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
 
 /// Lines that may wait to be read by a plugin; a plugin that lets more pile up is ended.
 const LINES_WAITING: usize = 64;
+/// Bytes that the kernel keeps for a plugin that does not read, beside the lines; a page is the least that it takes.
+const MAX_UNREAD_BYTES: i32 = 4096;
+/// How long a plugin may leave a line unread while there is no room for it, before it is ended.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest line of standard error that is logged, in bytes.
 const MAX_LOG_LINE: usize = 500;
-/// Lines of standard error that are logged of one run of a plugin.
+/// Lines of standard error that are logged of one run of a plugin; more are read slowly and thrown away.
 const MAX_LOG_LINES: usize = 1000;
+/// Pause between two pieces of 8 KiB that are thrown away, so that a flood costs little.
+const FLOOD_WAIT: Duration = Duration::from_millis(100);
+/// How long the last words of a process that has ended are waited for; another one may hold its pipes.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 /// How long a plugin may take to end after `stop`, before it is killed.
-pub const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// Limits of a plugin's process: resource, soft and hard.
-const LIMITS: [(Resource, u64); 4] = [
-    (Resource::RLIMIT_CORE, 0),
-    (Resource::RLIMIT_NOFILE, 64),
-    (Resource::RLIMIT_AS, 1 << 30),
-    (Resource::RLIMIT_FSIZE, 1 << 20),
-];
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// One radio's plugin.
 pub struct Slot {
     radio: RadioIndex,
     name: String,
     exec: PathBuf,
+    allowance: Allowance,
     inputs: Sender<Input>,
     runs: u64,
     running: Option<Running>,
 }
 
+/// Why a plugin is killed.
+#[derive(Clone, Copy)]
+enum Kill {
+    /// The gateway, or the end of the daemon, wants it.
+    Wanted,
+    /// It does not read what it is told.
+    NotReading,
+}
+
 struct Running {
     lines: Sender<String>,
-    kill: Sender<()>,
+    kill: Sender<Kill>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Slot {
-    /// A slot for `radio`, whose plugin is `exec`; what it says goes to `inputs`.
-    pub fn new(radio: RadioIndex, name: String, exec: PathBuf, inputs: Sender<Input>) -> Slot {
-        Slot { radio, name, exec, inputs, runs: 0, running: None }
+    /// A slot for `radio`, whose plugin is `exec`, with what it may reach; what it says goes to `inputs`.
+    pub fn new(radio: RadioIndex, name: String, exec: PathBuf, allowance: Allowance, inputs: Sender<Input>) -> Slot {
+        Slot { radio, name, exec, allowance, inputs, runs: 0, running: None }
     }
 
     /// Ends a running process and starts a new one; says `PluginStarted`, or `PluginExited` if it cannot.
@@ -58,21 +76,25 @@ impl Slot {
         let (lines, todo) = channel(LINES_WAITING);
         let (kill, killed) = channel(1);
         let (radio, inputs, exec, name) = (self.radio, self.inputs.clone(), self.exec.clone(), self.name.clone());
+        let allowance = self.allowance.clone();
         let task = tokio::spawn(async move {
             if let Some(old) = old {
                 old.end().await;
             }
-            let how = match spawn(&exec) {
+            let end = match spawn(&exec, &allowance) {
                 Ok(child) => {
                     if inputs.send(Input::PluginStarted(radio, run)).await.is_err() {
                         return;
                     }
                     attend(child, (radio, run), &name, &inputs, todo, killed).await
                 }
-                Err(error) => format!("{} cannot be started: {error}", exec.display()),
+                Err(error) => {
+                    let how = format!("{} cannot be started: {error}", exec.display());
+                    Input::PluginExited(radio, run, how)
+                }
             };
             // The gateway is gone: nobody to tell.
-            drop(inputs.send(Input::PluginExited(radio, run, how)).await);
+            drop(inputs.send(end).await);
         });
         self.running = Some(Running { lines, kill, task });
     }
@@ -80,17 +102,21 @@ impl Slot {
     /// Writes a line; a plugin that does not read is ended.
     pub fn write(&mut self, line: String) {
         if let Some(running) = &self.running
-            && running.lines.try_send(line).is_err()
+            && let Err(TrySendError::Full(_)) = running.lines.try_send(line)
         {
-            self.kill();
+            self.kill_for(Kill::NotReading);
         }
     }
 
     /// Kills the process.
     pub fn kill(&mut self) {
+        self.kill_for(Kill::Wanted);
+    }
+
+    fn kill_for(&mut self, why: Kill) {
         if let Some(running) = &self.running {
             // Full: it is being killed already. Closed: it has ended.
-            let _ = running.kill.try_send(());
+            let _ = running.kill.try_send(why);
         }
     }
 
@@ -100,7 +126,7 @@ impl Slot {
             let kill = running.kill.clone();
             drop(running.lines);
             if tokio::time::timeout_at(until, &mut running.task).await.is_err() {
-                let _ = kill.try_send(());
+                let _ = kill.try_send(Kill::Wanted);
                 drop(running.task.await);
             }
         }
@@ -109,7 +135,7 @@ impl Slot {
 
 impl Running {
     async fn end(self) {
-        let _ = self.kill.try_send(());
+        let _ = self.kill.try_send(Kill::Wanted);
         drop(self.task.await);
     }
 }
@@ -121,76 +147,109 @@ async fn attend(
     name: &str,
     inputs: &Sender<Input>,
     todo: Receiver<String>,
-    mut killed: Receiver<()>,
-) -> String {
+    mut killed: Receiver<Kill>,
+) -> Input {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(stdin), Some(mut stdout), Some(stderr)) = (stdin, stdout, stderr) else {
-        return "has no pipes".into();
+    let (Some(stdin), Some(stdout), Some(stderr), Some(pid)) = (stdin, stdout, stderr, child.id()) else {
+        return Input::PluginExited(radio, run, "plugin has no pipes".into());
     };
-    let read = async {
-        let mut reader = LineReader::default();
-        let mut buffer = vec![0; 8192];
-        loop {
-            let length = stdout.read(&mut buffer).await.unwrap_or(0);
-            if length == 0 {
-                return;
-            }
-            let mut lines = Vec::new();
-            reader.push(buffer.get(..length).unwrap_or_default(), |line| lines.push(line.map(<[u8]>::to_vec)));
-            for line in lines {
-                if inputs.send(Input::PluginLine(radio, run, line)).await.is_err() {
-                    return;
-                }
-            }
-        }
-    };
+    // The leader of its session and group, by `Sandbox::enter`.
+    let group = Pid::from_raw(pid.cast_signed());
+    let read = read_lines(stdout, (radio, run), inputs);
     let write = write_lines(stdin, todo);
-    let log = log_lines(BufReader::new(stderr), name);
-    let status = {
-        tokio::pin!(read, write, log);
-        let (mut reading, mut writing, mut logging) = (true, true, true);
-        loop {
-            tokio::select! {
-                () = &mut read, if reading => reading = false,
-                () = &mut write, if writing => writing = false,
-                () = &mut log, if logging => logging = false,
-                _ = killed.recv() => {
-                    drop(child.start_kill());
-                    break child.wait().await;
+    let log = log_lines(BufReader::new(stderr), name, inputs);
+    tokio::pin!(read, write, log);
+    let (mut reading, mut writing, mut logging) = (true, true, true);
+    let killed = loop {
+        tokio::select! {
+            () = &mut read, if reading => reading = false,
+            taken = &mut write, if writing => {
+                writing = false;
+                if !taken {
+                    break Some(Kill::NotReading);
                 }
-                status = child.wait(), if !reading => break status,
             }
+            () = &mut log, if logging => logging = false,
+            why = killed.recv() => break Some(why.unwrap_or(Kill::Wanted)),
+            _ = child.wait() => break None,
         }
     };
-    match status {
-        Ok(status) => how_it_ended(status),
-        Err(error) => error.to_string(),
+    // With it goes what it started. If it has ended already, its number is that of its group as long as somebody is in it.
+    let _ = killpg(group, Signal::SIGKILL);
+    let status = child.wait().await;
+    if killed.is_none() {
+        let rest = async {
+            tokio::join!(
+                async {
+                    if reading {
+                        read.await
+                    }
+                },
+                async {
+                    if logging {
+                        log.await
+                    }
+                }
+            )
+        };
+        // Whoever left the group may hold the pipes for ever.
+        drop(timeout(LAST_WORDS_WAIT, rest).await);
+    }
+    match (killed, status) {
+        (Some(Kill::NotReading), _) => Input::PluginNotReading(radio, run),
+        (_, Ok(status)) => Input::PluginExited(radio, run, how_it_ended(status)),
+        (_, Err(error)) => Input::PluginExited(radio, run, error.to_string()),
     }
 }
 
-async fn write_lines(mut stdin: ChildStdin, mut todo: Receiver<String>) {
-    while let Some(line) = todo.recv().await {
-        if stdin.write_all(line.as_bytes()).await.is_err() {
+async fn read_lines(mut stdout: ChildStdout, (radio, run): (RadioIndex, u64), inputs: &Sender<Input>) {
+    let mut reader = LineReader::default();
+    let mut buffer = vec![0; 8192];
+    loop {
+        let length = stdout.read(&mut buffer).await.unwrap_or(0);
+        if length == 0 {
             return;
         }
+        let mut lines = Vec::new();
+        reader.push(buffer.get(..length).unwrap_or_default(), |line| lines.push(line.map(<[u8]>::to_vec)));
+        for line in lines {
+            if inputs.send(Input::PluginLine(radio, run, line)).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
-async fn log_lines(mut stderr: BufReader<tokio::process::ChildStderr>, name: &str) {
-    let mut lines = 0;
-    loop {
+/// Writes what is to be written until there is nothing more; false if the plugin does not take it.
+async fn write_lines(mut stdin: ChildStdin, mut todo: Receiver<String>) -> bool {
+    while let Some(line) = todo.recv().await {
+        match timeout(READ_TIMEOUT, stdin.write_all(line.as_bytes())).await {
+            Ok(Ok(())) => {}
+            // It has closed its end: it is about to end, or silent.
+            Ok(Err(_)) => break,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+async fn log_lines(mut stderr: BufReader<ChildStderr>, name: &str, inputs: &Sender<Input>) {
+    for _ in 0..MAX_LOG_LINES {
         let mut line = Vec::new();
         let length = (&mut stderr).take(MAX_LOG_LINE as u64).read_until(b'\n', &mut line).await.unwrap_or(0);
         if length == 0 {
             return;
         }
-        lines += 1;
         let text: String = String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect();
-        if lines <= MAX_LOG_LINES {
-            log::info!(target: "lpwad::plugin", "plugin radio={name} {text}");
-        } else if lines == MAX_LOG_LINES + 1 {
-            log::warn!(target: "lpwad::plugin", "plugin radio={name} writes too much to standard error; no more of it is logged");
+        log::info!(target: "lpwad::plugin", "plugin radio={name} {text}");
+    }
+    let mut buffer = vec![0; 8192];
+    let mut said = false;
+    while stderr.read(&mut buffer).await.is_ok_and(|length| length > 0) {
+        if !std::mem::replace(&mut said, true) {
+            drop(inputs.send(Input::Noticed(Event::new(Kind::PluginLogFlood).radio(name))).await);
         }
+        sleep(FLOOD_WAIT).await;
     }
 }
 
@@ -203,7 +262,8 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-fn spawn(exec: &Path) -> std::io::Result<Child> {
+fn spawn(exec: &Path, allowance: &Allowance) -> std::io::Result<Child> {
+    let sandbox = Sandbox::build(allowance)?;
     let mut command = Command::new(exec);
     command
         .env_clear()
@@ -215,23 +275,88 @@ fn spawn(exec: &Path) -> std::io::Result<Child> {
         .kill_on_drop(true);
     let parent = nix::unistd::getpid();
     #[expect(unsafe_code, reason = "the only way to do something between fork and exec")]
-    // SAFETY: only async-signal-safe calls without allocation happen here: prctl, getppid, setrlimit, close_range, setsid.
+    // SAFETY: only async-signal-safe calls without allocation happen here: prctl, getppid, and those of `Sandbox::enter`.
     unsafe {
         command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             if nix::unistd::getppid() != parent {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             }
-            nix::sys::prctl::set_no_new_privs()?;
-            nix::unistd::setsid()?;
-            for (resource, limit) in LIMITS {
-                setrlimit(resource, limit, limit)?;
-            }
-            // Every descriptor but the three pipes is closed at exec. Kernels before 5.11 do not know the flag; what we
-            // opened ourselves is close-on-exec there too.
-            nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
-            Ok(())
+            sandbox.enter()
         });
     }
-    command.spawn()
+    let child = command.spawn()?;
+    if let Some(stdin) = &child.stdin {
+        shrink(stdin);
+    }
+    Ok(child)
+}
+
+/// Makes a pipe as small as it can be, so that a plugin that does not read is noticed. Without that it is noticed later.
+fn shrink(pipe: &ChildStdin) {
+    #[expect(unsafe_code, reason = "nix has it in a feature that brings much else")]
+    // SAFETY: fcntl with a number as argument, on a descriptor that `pipe` holds open.
+    unsafe {
+        libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, MAX_UNREAD_BYTES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    /// Runs a shell in a group of its own as a plugin would, without the sandbox, which would not let it start anything.
+    fn attend_shell(script: &str, lines: Vec<String>, meanwhile: impl FnOnce(&Sender<Kill>)) -> (Input, Vec<String>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut command = Command::new("/bin/sh");
+            command.arg("-c").arg(script).process_group(0).kill_on_drop(true);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            shrink(child.stdin.as_ref().unwrap());
+            let (inputs, mut said) = channel(100);
+            let (to_write, todo) = channel(100);
+            let (kill, killed) = channel(1);
+            for line in lines {
+                to_write.try_send(line).unwrap();
+            }
+            meanwhile(&kill);
+            let end = attend(child, (RadioIndex(0), 1), "x", &inputs, todo, killed).await;
+            drop(inputs);
+            let mut texts = Vec::new();
+            while let Some(Input::PluginLine(_, _, Ok(line))) = said.recv().await {
+                texts.push(String::from_utf8(line).unwrap());
+            }
+            (end, texts)
+        })
+    }
+
+    fn is_alive(pid: &str) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
+    }
+
+    #[test]
+    fn a_process_that_ends_is_noticed_though_a_child_of_it_holds_its_pipes_and_the_child_ends_with_it() {
+        let (end, texts) = attend_shell("sleep 1000 & echo $!; exit 3", Vec::new(), |_| {});
+        assert!(matches!(&end, Input::PluginExited(_, 1, how) if how.ends_with("exit code 3")), "{end:?}");
+        assert_eq!(texts.len(), 1, "its last words are read");
+        let gone = (0..1_000_000).any(|_| !is_alive(&texts[0]));
+        assert!(gone, "the child has outlived it");
+    }
+
+    #[test]
+    fn a_kill_reaches_the_whole_group() {
+        let (end, _) = attend_shell("sleep 1000 & wait", Vec::new(), |kill| kill.try_send(Kill::Wanted).unwrap());
+        let signal = how_it_ended(ExitStatus::from_raw(9));
+        assert!(matches!(&end, Input::PluginExited(_, 1, how) if *how == signal), "{end:?}");
+    }
+
+    #[test]
+    fn a_process_that_does_not_read_is_named() {
+        let line = format!("{}\n", "x".repeat(60_000));
+        let (end, _) = attend_shell("exec sleep 1000", vec![line], |_| {});
+        assert!(matches!(end, Input::PluginNotReading(_, 1)), "{end:?}");
+    }
 }

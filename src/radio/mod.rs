@@ -2,6 +2,10 @@
 //! out. What a plugin says is believed only as far as it can do no harm; a plugin that is silent, speaks garbage or dies
 //! is stopped and started again after a growing delay.
 
+mod cause;
+
+pub use cause::Cause;
+
 use core::time::Duration;
 use lpwad_link::message::{
     Channel, Configure, FromPlugin, Hello, Ready, Rx, Status, Stop, ToPlugin, Tx, TxDone, TxStatus,
@@ -23,7 +27,15 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// A plugin that was ready for so long counts as recovered: the next restart comes quickly again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(120);
 /// Bad lines in a row after which a plugin is restarted.
+/// Counted: `bad_lines`.
 const MAX_BAD_LINES: u32 = 20;
+/// Radiated power that a radio may claim to have, in dBm EIRP; what is allowed is another matter.
+const POSSIBLE_DBM_EIRP: core::ops::RangeInclusive<f32> = -60.0..=60.0;
+/// How much a frame may be later than the one before it in reaching us, in ms: the radio clock did not jump then.
+/// Counted: `clock_jumps`.
+const MAX_DELAY_MS: i64 = 2_000;
+/// By how much two clocks may differ, in millionths.
+const MAX_DRIFT_PPM: i64 = 200;
 /// Most lines in one second; a radio hears at most some 20 frames per second and channel.
 const MAX_LINES_PER_S: u32 = 500;
 
@@ -83,12 +95,16 @@ pub enum Output {
     /// It does not work any more.
     Lost {
         /// Why.
+        cause: Cause,
+        /// The same for people.
         reason: String,
         /// How long until it is started again.
         retry_in: Duration,
     },
     /// The plugin reports a fault, or (`None`) that it is over.
     Fault(Option<String>),
+    /// The radio clock went this much further than the time did, in ms; negative: less far.
+    ClockJumped(i64),
 }
 
 /// The host side of one radio.
@@ -110,11 +126,15 @@ pub struct Radio {
     pub bad_lines: u64,
     /// How often the plugin was started.
     pub starts: u64,
+    /// How often its clock jumped.
+    pub clock_jumps: u64,
     /// Fault that this run of the plugin reported.
     reported: Option<String>,
     settings: Map<String, Value>,
     channels: Vec<Channel>,
     clock: Unwrap,
+    /// Stamp of the newest frame, and when it came.
+    newest_rx: Option<(u32, Duration)>,
     last_line: Duration,
     bad_in_a_row: u32,
     second: (Duration, u32),
@@ -137,10 +157,12 @@ impl Radio {
             tx_frames: 0,
             bad_lines: 0,
             starts: 1,
+            clock_jumps: 0,
             reported: None,
             settings,
             channels,
             clock: Unwrap::default(),
+            newest_rx: None,
             last_line: Duration::ZERO,
             bad_in_a_row: 0,
             second: (Duration::ZERO, 0),
@@ -171,6 +193,7 @@ impl Radio {
         self.last_line = now;
         self.bad_in_a_row = 0;
         self.clock = Unwrap::default();
+        self.newest_rx = None;
         let hello = Hello {
             protocol: version::PROTOCOL.into(),
             version: version::VERSION.into(),
@@ -190,12 +213,19 @@ impl Radio {
             State::Failed { .. } => {}
             State::Stopping => self.fault = None,
             _ => {
-                let reason = match &self.reported {
-                    Some(fault) => format!("{fault} ({how})"),
-                    None => how.to_string(),
+                let (cause, reason) = match &self.reported {
+                    Some(fault) => (Cause::Fault, format!("{fault} ({how})")),
+                    None => (Cause::Ended, how.to_string()),
                 };
-                self.fail(now, reason, false);
+                self.fail(now, cause, reason, false);
             }
+        }
+    }
+
+    /// The plugin's `run`-th process did not read what it was told; it has been killed.
+    pub fn not_reading(&mut self, now: Duration, run: u64) {
+        if run == self.starts && !matches!(self.state, State::Failed { .. } | State::Stopping) {
+            self.fail(now, Cause::NotReading, "plugin does not read what it is told".into(), false);
         }
     }
 
@@ -209,7 +239,12 @@ impl Radio {
         }
         self.second.1 += 1;
         if self.second.1 > MAX_LINES_PER_S {
-            return self.fail(now, format!("plugin writes more than {MAX_LINES_PER_S} lines per second"), true);
+            let reason = format!("plugin writes more than {MAX_LINES_PER_S} lines per second");
+            return self.fail(now, Cause::Flood, reason, true);
+        }
+        if let Err(oversize) = line {
+            self.bad_lines += 1;
+            return self.fail(now, Cause::LineTooLong, format!("plugin writes a {oversize}"), true);
         }
         match line.map_err(|error| error.to_string()).and_then(|line| match FromPlugin::parse(line) {
             Ok(message) => Ok(Some(message)),
@@ -283,12 +318,14 @@ impl Radio {
                 self.starts += 1;
                 self.outputs.push_back(Output::Start);
             }
-            State::Hello { .. } => self.fail(now, "plugin says no hello".into(), true),
-            State::Configuring { .. } => {
-                let reason = self.reported.clone().unwrap_or_else(|| "plugin does not get ready".into());
-                self.fail(now, reason, true);
+            State::Hello { .. } => self.fail(now, Cause::Silent, "plugin says no hello".into(), true),
+            State::Configuring { .. } => match self.reported.clone() {
+                Some(fault) => self.fail(now, Cause::Fault, fault, true),
+                None => self.fail(now, Cause::Silent, "plugin does not get ready".into(), true),
+            },
+            State::Ready { .. } => {
+                self.fail(now, Cause::Silent, format!("plugin is silent for {} s", silence().as_secs()), true);
             }
-            State::Ready { .. } => self.fail(now, format!("plugin is silent for {} s", silence().as_secs()), true),
             State::Starting | State::Stopping => {}
         }
     }
@@ -306,10 +343,10 @@ impl Radio {
 
     fn hello(&mut self, now: Duration, hello: &Hello) {
         if let Err(mismatch) = version::check(&hello.protocol, &hello.version) {
-            return self.fail(now, mismatch.to_string(), true);
+            return self.fail(now, Cause::Incompatible, mismatch.to_string(), true);
         }
         if hello.kind.as_deref() != Some("lora-phy") {
-            return self.fail(now, "plugin is not of kind lora-phy".into(), true);
+            return self.fail(now, Cause::Incompatible, "plugin is not of kind lora-phy".into(), true);
         }
         self.state = State::Configuring { until: now + READY_TIMEOUT };
         let configure = Configure {
@@ -322,12 +359,8 @@ impl Radio {
     }
 
     fn ready(&mut self, now: Duration, ready: Ready) {
-        if ready.clock != "us32" || !ready.max_dbm_eirp.is_finite() {
-            return self.fail(
-                now,
-                "plugin's capability sheet is not usable: clock is not us32, or no power".into(),
-                true,
-            );
+        if let Some(problem) = sheet_problem(&ready) {
+            return self.fail(now, Cause::Sheet, format!("plugin's capability sheet is not usable: {problem}"), true);
         }
         let single_channel = match (ready.freq_hz, ready.dr) {
             (Some(freq_hz), Some(dr)) if ready.channels == 1 => {
@@ -352,6 +385,7 @@ impl Radio {
             return self.bad_line(now, "frame is not of 1 to 255 bytes");
         }
         self.rx_frames += 1;
+        self.watch_clock(now, rx.at_us);
         self.outputs.push_back(Output::Rx(RxFrame {
             at_us: self.clock.at(rx.at_us),
             freq_hz: rx.freq_hz,
@@ -360,6 +394,22 @@ impl Radio {
             snr_db: rx.snr_db.filter(|snr| snr.is_finite()),
             data: rx.data,
         }));
+    }
+
+    /// Compares the radio clock with ours, from one frame to the next. Stamps are modulo 71.6 minutes, so the difference is
+    /// taken modulo that too.
+    fn watch_clock(&mut self, now: Duration, at_us: u32) {
+        if let Some((stamp, came)) = self.newest_rx.replace((at_us, now)) {
+            let passed = now.saturating_sub(came);
+            let further = at_us.wrapping_sub(stamp).wrapping_sub(passed.as_micros() as u32).cast_signed();
+            let jump_ms = i64::from(further / 1000);
+            let drift_ms =
+                i64::try_from(passed.as_millis()).unwrap_or(i64::MAX).saturating_mul(MAX_DRIFT_PPM) / 1_000_000;
+            if jump_ms.abs() > drift_ms.saturating_add(MAX_DELAY_MS) {
+                self.clock_jumps += 1;
+                self.outputs.push_back(Output::ClockJumped(jump_ms));
+            }
+        }
     }
 
     fn tx_done(&mut self, done: &TxDone) {
@@ -390,11 +440,12 @@ impl Radio {
         self.bad_lines += 1;
         self.bad_in_a_row += 1;
         if self.bad_in_a_row > MAX_BAD_LINES {
-            self.fail(now, format!("plugin writes {MAX_BAD_LINES} bad lines in a row; the last: {problem}"), true);
+            let reason = format!("plugin writes {MAX_BAD_LINES} bad lines in a row; the last: {problem}");
+            self.fail(now, Cause::Garbage, reason, true);
         }
     }
 
-    fn fail(&mut self, now: Duration, reason: String, kill: bool) {
+    fn fail(&mut self, now: Duration, cause: Cause, reason: String, kill: bool) {
         if let State::Ready { since, .. } = self.state
             && now.saturating_sub(since) >= RECOVERED_AFTER
         {
@@ -412,12 +463,27 @@ impl Radio {
         if kill {
             self.outputs.push_back(Output::Kill);
         }
-        self.outputs.push_back(Output::Lost { reason, retry_in });
+        self.outputs.push_back(Output::Lost { cause, reason, retry_in });
     }
 
     fn write(&mut self, message: &ToPlugin) {
         self.outputs.push_back(Output::Write(message.to_line()));
     }
+}
+
+/// What cannot be in a capability sheet.
+fn sheet_problem(sheet: &Ready) -> Option<String> {
+    let inside = |freq_hz: u32| sheet.freq_ranges_hz.iter().any(|[low, high]| (*low..=*high).contains(&freq_hz));
+    if sheet.clock != "us32" {
+        return Some("clock is not us32".into());
+    }
+    // Not a number is in no range.
+    if !POSSIBLE_DBM_EIRP.contains(&sheet.max_dbm_eirp) {
+        let (low, high) = POSSIBLE_DBM_EIRP.into_inner();
+        return Some(format!("max_dbm_eirp {} is not within {low} to {high} dBm", sheet.max_dbm_eirp));
+    }
+    let outside = sheet.freq_hz.filter(|freq_hz| !sheet.freq_ranges_hz.is_empty() && !inside(*freq_hz));
+    outside.map(|freq_hz| format!("freq_hz {freq_hz} is not within freq_ranges_hz"))
 }
 
 fn silence() -> Duration {

@@ -35,7 +35,7 @@ fn ready_radio() -> Radio {
 
 fn lost(outputs: &[Output]) -> Option<(&str, Duration)> {
     outputs.iter().find_map(|output| match output {
-        Output::Lost { reason, retry_in } => Some((reason.as_str(), *retry_in)),
+        Output::Lost { reason, retry_in, .. } => Some((reason.as_str(), *retry_in)),
         _ => None,
     })
 }
@@ -126,11 +126,19 @@ fn garbage_is_counted_and_too_much_of_it_or_a_flood_stops_the_plugin() {
     }
     assert!(say(&mut radio, S(3), r#"{"news":{}}"#).is_empty(), "an unknown message is no garbage");
     for _ in 0..MAX_BAD_LINES {
-        radio.line(S(3), radio.starts, Err(lpwad_link::Oversize));
+        say(&mut radio, S(3), "garbage");
     }
     assert!(radio.is_ready());
     assert!(lost(&say(&mut radio, S(3), "garbage")).unwrap().0.contains("bad lines"));
     assert_eq!(radio.bad_lines, u64::from(2 * MAX_BAD_LINES + 1));
+
+    let mut radio = ready_radio();
+    radio.line(S(3), radio.starts, Err(lpwad_link::Oversize));
+    let outputs = drain(&mut radio);
+    assert!(
+        matches!(outputs.as_slice(), [Output::Kill, Output::Lost { cause: Cause::LineTooLong, .. }]),
+        "{outputs:?}"
+    );
 
     let mut radio = ready_radio();
     for _ in 0..MAX_LINES_PER_S {
@@ -207,4 +215,55 @@ fn stop_is_said_and_not_followed_by_a_restart() {
     assert!(matches!(drain(&mut radio).as_slice(), [Output::Write(line)] if line.starts_with(r#"{"stop""#)));
     radio.exited(S(9), radio.starts, "exit code 0");
     assert_eq!((radio.deadline(), drain(&mut radio).len()), (None, 0));
+}
+
+#[test]
+fn a_clock_that_jumps_is_named_and_one_that_drifts_is_not() {
+    let rx = |at_us: u32| format!(r#"{{"rx":{{"at_us":{at_us},"freq_hz":868100000,"dr":"SF7BW125","data":"4004"}}}}"#);
+    let jump = |radio: &mut Radio, now: Duration, at_us: u32| {
+        say(radio, now, &rx(at_us)).into_iter().find_map(|output| match output {
+            Output::ClockJumped(ms) => Some(ms),
+            _ => None,
+        })
+    };
+    let mut radio = ready_radio();
+    assert_eq!(jump(&mut radio, S(10), 4_294_000_000), None, "the first stamp may be any");
+    assert_eq!(jump(&mut radio, S(11), 32_704), None, "over the end of the turn");
+    assert_eq!(jump(&mut radio, S(11), 2), None, "a little out of order");
+    // A day later, 100 ppm fast; the clock has turned 20 times.
+    let day = Duration::from_secs(86_400);
+    let mut radio = ready_radio();
+    jump(&mut radio, S(10), 0);
+    let fast = (day.as_micros() as u64 + 8_640_000) as u32;
+    assert_eq!(jump(&mut radio, S(10) + day, fast), None);
+    assert_eq!(jump(&mut radio, S(11) + day, fast.wrapping_add(61_000_000)), Some(60_000));
+    assert_eq!(jump(&mut radio, S(12) + day, fast.wrapping_sub(538_000_000)), Some(-600_000));
+    assert_eq!(radio.clock_jumps, 2);
+}
+
+#[test]
+fn a_sheet_that_cannot_be_true_is_refused() {
+    for (from, to, word) in [
+        ("14.0", "1000.0", "max_dbm_eirp 1000"),
+        ("14.0", "-1e30", "max_dbm_eirp"),
+        ("us32", "us64", "clock"),
+        (
+            "\"freq_hz\":868100000",
+            "\"freq_ranges_hz\":[[863000000,868000000]],\"freq_hz\":868100000",
+            "freq_hz 868100000",
+        ),
+    ] {
+        let mut radio = radio();
+        radio.started(S(0), radio.starts);
+        say(&mut radio, S(1), HELLO);
+        let outputs = say(&mut radio, S(2), &READY.replace(from, to));
+        let lost = outputs.iter().find_map(|output| match output {
+            Output::Lost { cause, reason, .. } => Some((*cause, reason.clone())),
+            _ => None,
+        });
+        assert!(
+            lost.is_some_and(|(cause, reason)| cause == Cause::Sheet && reason.contains(word)),
+            "{to}: {outputs:?}"
+        );
+    }
 }

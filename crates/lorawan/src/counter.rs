@@ -1,6 +1,7 @@
 //! Frame counters: 16 bits on the air, 32 bits in the MIC (LoRaWAN 1.0.4 §4.3.1.5), and their reservation on disk.
 
 /// More lost frames than this end a session's trust in the counter (MAX_FCNT_GAP, LoRaWAN 1.0.3 §4.3.1.5).
+/// Counted: `drop_fcnt_gap`.
 const MAX_FCNT_GAP: u64 = 16_384;
 
 /// How many downlink numbers are reserved on disk at once.

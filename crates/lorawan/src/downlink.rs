@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 pub(crate) const MAX_COPIES: usize = 16;
 
 /// Transmissions a radio may have planned.
+/// Counted: `tx_no_window`.
 const MAX_PLANNED: usize = 64;
 
 /// A radio needs this long between two transmissions.

@@ -153,13 +153,18 @@ impl Network {
         self.tick(now);
     }
 
-    /// A radio tells what became of a transmission.
-    pub fn handle_tx_done(&mut self, now: Duration, radio: RadioId, id: u64, outcome: TxOutcome) {
+    /// A radio tells what became of a transmission. False if that is not waited for: it came too late, or this radio was
+    /// never given such a transmission.
+    pub fn handle_tx_done(&mut self, now: Duration, radio: RadioId, id: u64, outcome: TxOutcome) -> bool {
         match self.flights.remove(&id) {
-            Some(flight) if flight.radio == radio => self.landed(now, id, flight, outcome),
+            Some(flight) if flight.radio == radio => {
+                self.landed(now, id, flight, outcome);
+                true
+            }
             other => {
                 Counters::count(&mut self.counters.tx_unknown_report);
                 self.flights.extend(other.map(|flight| (id, flight)));
+                false
             }
         }
     }

@@ -297,10 +297,20 @@ fn line_speed(master: &PtyMaster) -> Option<u32> {
     result.ok().map(|_| termios.c_ospeed)
 }
 
-/// Whether nobody can open the terminal any more.
+/// Whether nobody can open the terminal any more, but for root with all its capabilities, which a plugin never has.
 fn is_stuck(slave: &Path) -> bool {
+    nix::ioctl_read!(tiocgexcl, b'T', 0x40, nix::libc::c_int);
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    matches!(nix::fcntl::open(slave, flags, nix::sys::stat::Mode::empty()), Err(Errno::EBUSY))
+    match nix::fcntl::open(slave, flags, nix::sys::stat::Mode::empty()) {
+        Err(error) => error == Errno::EBUSY,
+        Ok(slave) => {
+            let mut exclusive = 0;
+            #[expect(unsafe_code, reason = "no safe call reports exclusive use")]
+            // SAFETY: TIOCGEXCL writes one `int` to the pointer, which is valid for that; `slave` is open.
+            let asked = unsafe { tiocgexcl(slave.as_raw_fd(), &raw mut exclusive) };
+            asked.is_ok() && exclusive != 0
+        }
+    }
 }
 
 fn system(what: &str) -> impl Fn(std::io::Error) -> ShellError + use<> {

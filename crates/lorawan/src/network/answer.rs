@@ -15,9 +15,11 @@ use crate::{DataRate, DevEui};
 use core::time::Duration;
 
 /// Transmissions that radios may have at once. More are not handed out.
+/// Counted: `tx_no_window`.
 const MAX_FLIGHTS: usize = 1024;
 
 /// A radio has this long after the end of a transmission to tell what became of it.
+/// Counted: `tx_no_report`.
 const REPORT_WITHIN: Duration = Duration::from_secs(3);
 
 /// An answer that is still to be decided.

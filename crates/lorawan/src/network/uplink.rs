@@ -15,6 +15,7 @@ use crate::{DevEui, RadioId};
 use core::time::Duration;
 
 /// Longest PHYPayload a radio can report.
+/// Counted: `drop_malformed`.
 const MAX_FRAME: usize = 255;
 
 /// Which of a device's sessions a frame belongs to.

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 const PERIOD: Duration = Duration::from_secs(3600);
 
 /// Remembered transmissions of one transmitter. When full, nothing more is allowed, which is the safe side.
+/// Counted: `tx_duty_cycle`.
 const MAX_ENTRIES: usize = 8192;
 
 /// A stretch of spectrum with one rule.

@@ -72,7 +72,7 @@ fn resign(bytes: &mut [u8], abp: &Abp) {
 #[test]
 fn tx_reports_nobody_asked_for() {
     let mut world = World::new(vec![otaa(1)]);
-    world.net.handle_tx_done(world.now, ROOF, 12345, TxOutcome::Sent);
+    assert!(!world.net.handle_tx_done(world.now, ROOF, 12345, TxOutcome::Sent));
     world.net.handle_saved(world.now, u64::MAX);
     world.hear(868_100_000, SF7, &join_request(1, 1, APP_KEY));
     world.net.handle_tx_done(world.now, RadioId(5), 1, TxOutcome::Sent);

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Most frames that wait for their time; more are answered by `busy`.
+/// Counted: `tx_refused_by_radio`.
 const MAX_QUEUED: usize = 4;
 /// What a module needs to answer a command, at most, for planning.
 pub(super) const ANSWER_PLANNED: Duration = Duration::from_millis(5);
