@@ -1,10 +1,11 @@
 //! `lpwad check`: everything that `run` would read, read once, and what would come of it.
 
 use super::exit;
-use crate::config::{Config, ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors};
 use crate::io::Clock;
 use crate::io::plugins;
 use crate::io::run::state_dir;
+use crate::io::sealed_keys;
 use crate::policy::{Analyses, Verdict, decide};
 use serde_json::json;
 use std::path::Path;
@@ -45,7 +46,7 @@ struct Report {
 }
 
 fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
-    let config = Config::read(path)?;
+    let config = sealed_keys::read_config(path, state)?;
     let analyses = Analyses::read(&config.analysis_dir)?;
     let mut warnings = config.warnings.clone();
     let mut errors = Vec::new();
@@ -69,10 +70,11 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
         .iter()
         .map(|server| match decide(server, &analyses, unix_ms) {
             Verdict::Nosec { analysis, .. } => (server.name.clone(), format!("NoSec, by analysis {analysis}")),
+            Verdict::Dtls { reason } => (server.name.clone(), format!("DTLS: {reason}")),
             Verdict::Refuse { reason } => (server.name.clone(), format!("no session: {reason}")),
         })
         .collect();
-    let state_dir = state_dir(state, &config);
+    let state_dir = state_dir(state, config.state_dir.as_deref());
     let json = json!({
         "ok": true,
         "nodes": config.nodes.len(),

@@ -1,13 +1,15 @@
-//! Command line. Exit codes are those of sysexits.h: 64 usage, 69 no gateway answers, 70 internal, 74 IO, 78 configuration.
+//! Command line. Exit codes are those of sysexits.h: 64 usage, 65 bad input, 69 no gateway answers, 70
+//! internal, 71 operating system, 73 output file, 74 IO, 78 configuration.
 
 mod check;
+mod key;
 mod show;
 
 use crate::config::Config;
 use crate::demo;
 use crate::gateway::control::Request;
 use crate::io::run::{Options, RunError, run, state_dir};
-use crate::io::{control, journal};
+use crate::io::{control, journal, sealed_keys, secrecy};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +18,9 @@ use std::process::ExitCode;
 mod exit {
     pub(super) const USAGE: u8 = 64;
     pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const DATA: u8 = 65;
+    pub(super) const OS: u8 = 71;
+    pub(super) const CANNOT_CREATE: u8 = 73;
     pub(super) const IO: u8 = 74;
     pub(super) const CONFIG: u8 = 78;
 }
@@ -54,6 +59,9 @@ enum Command {
     /// Show nodes of the running gateway.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Make, bring in, renew and hand out keys of nodes.
+    #[command(subcommand)]
+    Key(key::Command),
 }
 
 #[derive(Subcommand)]
@@ -78,10 +86,14 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
+    if let Err(error) = secrecy::protect() {
+        return fail(exit::OS, &format!("core files cannot be switched off: {error}"));
+    }
     match &arguments.command {
         Command::Run { verbose } => run_gateway(&arguments, *verbose),
         Command::Check => check::check(&arguments.config, arguments.state_dir.as_deref(), arguments.json),
         Command::Demo(demo) => demo::run(demo, arguments.json),
+        Command::Key(command) => key::run(command, &arguments.config, arguments.state_dir.as_deref(), arguments.json),
         Command::Status => ask(&arguments, &Request::Status, show::status),
         Command::Node(NodeCommand::List) => ask(&arguments, &Request::NodeList, show::nodes),
         Command::Node(NodeCommand::Show { node }) => {
@@ -91,7 +103,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run_gateway(arguments: &Arguments, verbose: bool) -> ExitCode {
-    let config = match Config::read(&arguments.config) {
+    let config = match sealed_keys::read_config(&arguments.config, arguments.state_dir.as_deref()) {
         Ok(config) => config,
         Err(errors) => return fail(exit::CONFIG, &errors),
     };
@@ -99,7 +111,7 @@ fn run_gateway(arguments: &Arguments, verbose: bool) -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let state_dir = state_dir(arguments.state_dir.as_deref(), &config);
+    let state_dir = state_dir(arguments.state_dir.as_deref(), config.state_dir.as_deref());
     let control_socket = control_socket(arguments.state_dir.as_deref(), Some(&config));
     let options = Options { config: arguments.config.clone(), state_dir, control_socket, json: arguments.json };
     match run(&config, &options) {
@@ -118,14 +130,14 @@ fn control_socket(command_line: Option<&Path>, config: Option<&Config>) -> PathB
     match (command_line, runtime, config) {
         (None, Some(runtime), _) => runtime.join("control.sock"),
         (Some(dir), ..) => dir.join("control.sock"),
-        (None, None, Some(config)) => state_dir(None, config).join("control.sock"),
+        (None, None, Some(config)) => state_dir(None, config.state_dir.as_deref()).join("control.sock"),
         (None, None, None) => PathBuf::from("/var/lib/lpwad/control.sock"),
     }
 }
 
 fn ask(arguments: &Arguments, request: &Request, show: fn(&serde_json::Value) -> String) -> ExitCode {
     // Somebody who may ask need not be allowed to read the keys: a configuration that cannot be read is passed over.
-    let config = Config::read(&arguments.config).ok();
+    let config = sealed_keys::read_config(&arguments.config, arguments.state_dir.as_deref()).ok();
     let service = Path::new("/run/lpwad/control.sock");
     let path = match control_socket(arguments.state_dir.as_deref(), config.as_ref()) {
         path if arguments.state_dir.is_none() && !path.exists() && service.exists() => service.to_path_buf(),

@@ -63,7 +63,7 @@ pub(super) fn status(answer: &Value) -> String {
     }
     let failing = if answer["store"]["failing"] == true { ", FAILING" } else { "" };
     out += &format!("store: {} commits{failing}\n", text(&answer["store"]["commits"]));
-    for counters in [&answer["network"], &answer["counts"]] {
+    for counters in [&answer["network"], &answer["counts"], &answer["sessions"]] {
         for (name, count) in counters.as_object().into_iter().flatten().filter(|(_, count)| **count != 0) {
             out += &format!("  {name} {count}\n");
         }

@@ -22,6 +22,8 @@ section! {
         profile_dirs: Vec<PathBuf>,
         /// Receive delay that nodes get in their join accept, in s.
         rx1_delay_s: u8,
+        /// DTLS sessions that are live at once.
+        dtls_live_sessions: u32,
     }
 }
 
@@ -52,6 +54,24 @@ section! {
         security: String,
         /// Whether the server can reach a proxy at any time.
         reachable: bool,
+        /// File with the server's raw public key.
+        server_public_key: PathBuf,
+        /// File with the certificates that the server's chain must lead to.
+        trust_anchors: PathBuf,
+        /// File with the one certificate that the server has.
+        server_certificate: PathBuf,
+        /// Longest DTLS record that is asked for, in bytes.
+        max_fragment_length: u32,
+        /// Cipher suites, best first.
+        suites: Vec<String>,
+        /// Wait before a handshake message is repeated for the first time, in s.
+        dtls_timer_initial_s: u32,
+        /// Why that is shorter than 9 s.
+        dtls_timer_reason: String,
+        /// Longest wait before a handshake message is repeated, in s.
+        dtls_timer_cap_s: u32,
+        /// `random` or `endpoint`: identities of new keys.
+        psk_identity: String,
     }
 }
 

@@ -1,24 +1,41 @@
 //! Key files: TOML, mode 0600, one table per node. Nothing read here ever reaches a log or an error.
 
+use super::credential::{Credential, Secret};
 use super::document::{Secrecy, parse};
-use super::error::ConfigError;
+use super::error::{ConfigError, line_of};
+pub use super::private_file::Origin;
+use super::private_file::read as read_private;
+use super::weak::weakness;
 use lpwad_lorawan::{DevEui, Key};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use toml::Spanned;
 use zeroize::Zeroizing;
 
 /// Largest key file in bytes: some 10,000 nodes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest file with a private key or a certificate chain in bytes.
+const MAX_PEM_BYTES: u64 = 64 * 1024;
+/// Longest PSK identity in bytes (LwM2M Core 1.1.1 object 0, resource 3; RFC 7925 §4.2).
+pub const MAX_IDENTITY_BYTES: usize = 128;
+/// Shortest and longest PSK in bytes (resource 5).
+pub const PSK_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+
+type Text = Option<Spanned<Zeroizing<String>>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawKeys {
-    app_key: Option<Zeroizing<String>>,
-    nwk_s_key: Option<Zeroizing<String>>,
-    app_s_key: Option<Zeroizing<String>>,
+    app_key: Text,
+    nwk_s_key: Text,
+    app_s_key: Text,
+    psk_identity: Text,
+    psk_identity_hex: Text,
+    psk: Text,
+    rpk_key: Text,
+    x509_certificate: Text,
+    x509_key: Text,
 }
 
 /// Keys of one node.
@@ -30,141 +47,302 @@ pub struct NodeKeys {
     pub nwk_s_key: Option<Key>,
     /// Application session key of a node that does not join (ABP).
     pub app_s_key: Option<Key>,
+    /// What it proves itself with by DTLS.
+    pub dtls: Option<DtlsKeys>,
+    /// Lines of the fields in the file, counted from 1.
+    lines: BTreeMap<&'static str, usize>,
 }
 
-/// Where a key file comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A file of the operator: its mode must keep others out.
-    File,
-    /// A credential of systemd, which keeps others out by the directory and may grant this process access by a list that
-    /// shows as a group's mode.
-    Credential,
+/// What a key file holds for DTLS.
+#[derive(Clone, Debug)]
+pub enum DtlsKeys {
+    /// `psk`, with its identity unless that is the endpoint.
+    Psk {
+        /// Identity, 1 to 128 bytes.
+        identity: Option<Vec<u8>>,
+        /// Key, 16 to 64 bytes.
+        key: Secret,
+    },
+    /// `rpk_key`
+    Rpk(Pem),
+    /// `x509_certificate` and `x509_key`
+    X509(Pem, Pem),
+}
+
+/// PEM in the key file itself, or the name of a file with it.
+#[derive(Clone, Debug)]
+pub enum Pem {
+    /// The text.
+    Inline(Secret),
+    /// A file, relative to the directory of the key file.
+    File(String),
 }
 
 /// The nodes of one key file.
 pub type KeyFile = BTreeMap<DevEui, NodeKeys>;
 
-/// Reads a key file. Refused: a link, anything but a file, group or others in its mode, an owner that is neither root
-/// nor this user, more than 4 MiB, keys that are not 32 hex digits, weak keys (all bytes equal).
-pub fn read(path: &Path, origin: Origin) -> Result<KeyFile, ConfigError> {
-    let fail = |problem: String| ConfigError::file(path, problem);
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|error| {
-            fail(format!("key file cannot be opened: {error}")).hint("key files are not followed through links")
-        })?;
-    let meta = file.metadata().map_err(|error| fail(format!("key file cannot be examined: {error}")))?;
-    if !meta.is_file() {
-        return Err(fail("key file is not a regular file".into()));
+impl NodeKeys {
+    /// Line of a field.
+    #[must_use]
+    pub fn line(&self, field: &str) -> Option<usize> {
+        self.lines.get(field).copied()
     }
-    if origin == Origin::File && meta.mode() & 0o077 != 0 {
-        return Err(fail(format!("key file has mode {:04o}: others could read it", meta.mode() & 0o7777))
-            .hint(format!("chmod 600 {}", path.display())));
+
+    /// The secrets that stand in the file itself, by field.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let lorawan = [("app_key", &self.app_key), ("nwk_s_key", &self.nwk_s_key), ("app_s_key", &self.app_s_key)];
+        let lorawan = lorawan.into_iter().filter_map(|(field, key)| Some((field, &key.as_ref()?.expose()[..])));
+        let dtls = match &self.dtls {
+            Some(DtlsKeys::Psk { key, .. }) => Some(("psk", key.expose())),
+            Some(DtlsKeys::Rpk(Pem::Inline(key))) => Some(("rpk_key", key.expose())),
+            Some(DtlsKeys::X509(_, Pem::Inline(key))) => Some(("x509_key", key.expose())),
+            _ => None,
+        };
+        lorawan.chain(dtls)
     }
-    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(fail("key file belongs to another user".into()));
-    }
-    if meta.len() > MAX_BYTES {
-        return Err(fail(format!("key file is larger than {MAX_BYTES} bytes")));
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|_| fail("key file is not UTF-8 text or cannot be read".into()))?;
-    parse_text(path, &text)
 }
 
-/// Parses the text of a key file; `path` is for errors only.
+impl DtlsKeys {
+    /// The whole credential, with the files that are named. `endpoint` is the identity of a key that has none.
+    ///
+    /// # Errors
+    /// A file cannot be read, is not private, or is no PEM of its kind.
+    pub fn credential(&self, file: &Path, origin: Origin, endpoint: &str) -> Result<Credential, ConfigError> {
+        let dir = file.parent().unwrap_or(Path::new("."));
+        let private = |pem: &Pem, what: &str| match pem {
+            Pem::Inline(text) => Ok(text.clone()),
+            Pem::File(name) => {
+                let path = dir.join(name);
+                let bytes = read_private(&path, origin, what, MAX_PEM_BYTES)?;
+                private_pem(&bytes).map_err(|problem| ConfigError::file(&path, problem))?;
+                Ok(Secret::new(bytes))
+            }
+        };
+        Ok(match self {
+            DtlsKeys::Psk { identity, key } => Credential::Psk {
+                identity: identity.clone().unwrap_or_else(|| endpoint.as_bytes().to_vec()),
+                key: key.clone(),
+            },
+            DtlsKeys::Rpk(key) => Credential::Rpk { key: private(key, "private key")? },
+            DtlsKeys::X509(certificate, key) => {
+                let certificate = match certificate {
+                    Pem::Inline(text) => text.expose().to_vec(),
+                    Pem::File(name) => super::server::read_public(&dir.join(name), &[CERTIFICATE], false)?,
+                };
+                Credential::X509 { certificate, key: private(key, "private key")? }
+            }
+        })
+    }
+}
+
+/// PEM label of a certificate.
+pub(super) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// Reads a key file. Refused: what [`super::private_file::read`] refuses, more than 4 MiB, and what [`parse_text`] refuses.
+///
+/// # Errors
+/// With file, line and field; never with a value.
+pub fn read(path: &Path, origin: Origin) -> Result<KeyFile, ConfigError> {
+    parse_text(path, &text(path, origin)?)
+}
+
+/// The text of a key file.
+///
+/// # Errors
+/// It cannot be read, is not private, or is no text.
+pub fn text(path: &Path, origin: Origin) -> Result<Zeroizing<String>, ConfigError> {
+    let mut bytes = read_private(path, origin, "key file", MAX_BYTES)?;
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(ConfigError::file(path, "key file is not UTF-8 text"))
+        }
+    }
+}
+
+/// Parses the text of a key file; `path` is for errors only. Refused: keys that are not hex or not of their length, weak
+/// keys, identities that are empty, longer than 128 bytes or hold NUL, more than one kind of credential for a node.
+///
+/// # Errors
+/// With line and field; never with a value.
 pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
-    let raw: BTreeMap<String, RawKeys> = parse(path, text, Secrecy::Secret)?;
+    let raw: BTreeMap<Spanned<String>, RawKeys> = parse(path, text, Secrecy::Secret)?;
     let mut keys = KeyFile::new();
     for (name, entry) in raw {
-        let line = || text.find(&name).map(|at| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count());
+        let line = line_of(text, name.span().start);
         // What stands in the place of a DevEUI may be a key: it is not repeated.
-        let dev_eui: DevEui = name.parse().map_err(|_| ConfigError {
-            line: line(),
-            ..ConfigError::file(path, format!("a table name of {} bytes is not a DevEUI of 16 hex digits", name.len()))
+        let dev_eui: DevEui = name.get_ref().parse().map_err(|_| ConfigError {
+            line: Some(line),
+            ..ConfigError::file(
+                path,
+                format!("a table name of {} bytes is not a DevEUI of 16 hex digits", name.get_ref().len()),
+            )
         })?;
-        let fail = |key: &str, problem: &str| ConfigError {
-            line: line(),
-            key: Some(format!("[\"{dev_eui}\"] {key}")),
-            ..ConfigError::file(path, problem)
-        };
-        let key = |field: &str, text: Option<Zeroizing<String>>| match text {
-            None => Ok(None),
-            Some(text) => hex_key(&text).map(Some).map_err(|problem| fail(field, problem)),
-        };
-        let node = NodeKeys {
-            app_key: key("app_key", entry.app_key)?,
-            nwk_s_key: key("nwk_s_key", entry.nwk_s_key)?,
-            app_s_key: key("app_s_key", entry.app_s_key)?,
-        };
+        let mut table = Table { path, text, dev_eui, line, lines: BTreeMap::new() };
+        let node = table.node(entry)?;
         if keys.insert(dev_eui, node).is_some() {
-            return Err(fail("", "this DevEUI stands twice in the file"));
+            return Err(table.error("", "this DevEUI stands twice in the file"));
         }
     }
     Ok(keys)
 }
 
-fn hex_key(text: &str) -> Result<Key, &'static str> {
-    let bytes = Zeroizing::new(lpwad_link::hex::decode(text).map_err(|_| "not 32 hex digits")?);
-    let key: [u8; 16] = bytes.as_slice().try_into().map_err(|_| "not 32 hex digits")?;
-    if key.iter().all(|byte| *byte == key[0]) {
-        return Err("weak key: all its bytes are equal");
+/// One table of a key file.
+struct Table<'a> {
+    path: &'a Path,
+    text: &'a str,
+    dev_eui: DevEui,
+    line: usize,
+    lines: BTreeMap<&'static str, usize>,
+}
+
+impl Table<'_> {
+    fn error(&self, field: &str, problem: impl Into<String>) -> ConfigError {
+        let key = format!("[\"{}\"] {field}", self.dev_eui);
+        ConfigError {
+            line: Some(self.lines.get(field).copied().unwrap_or(self.line)),
+            key: Some(key.trim_end().into()),
+            ..ConfigError::file(self.path, problem)
+        }
     }
-    Ok(Key::new(key))
+
+    /// Notes where a field stands; gives its text.
+    fn field(&mut self, field: &'static str, text: Text) -> Option<Zeroizing<String>> {
+        let text = text?;
+        self.lines.insert(field, line_of(self.text, text.span().start));
+        Some(text.into_inner())
+    }
+
+    fn node(&mut self, raw: RawKeys) -> Result<NodeKeys, ConfigError> {
+        let app_key = self.aes_key("app_key", raw.app_key)?;
+        let nwk_s_key = self.aes_key("nwk_s_key", raw.nwk_s_key)?;
+        let app_s_key = self.aes_key("app_s_key", raw.app_s_key)?;
+        let identity = self.identity(raw.psk_identity, raw.psk_identity_hex)?;
+        let psk = self.psk(raw.psk, identity.as_deref())?;
+        let rpk = self.pem("rpk_key", raw.rpk_key, private_pem)?;
+        let certificate = self.pem("x509_certificate", raw.x509_certificate, certificate_pem)?;
+        let x509_key = self.pem("x509_key", raw.x509_key, private_pem)?;
+        if psk.is_none() && identity.is_some() {
+            return Err(self.error("psk_identity", "an identity without psk"));
+        }
+        let x509 = match (certificate, x509_key) {
+            (Some(certificate), Some(key)) => Some(DtlsKeys::X509(certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(self.error("x509_certificate", "a certificate without x509_key")),
+            (None, Some(_)) => return Err(self.error("x509_key", "a key without x509_certificate")),
+        };
+        let psk = psk.map(|key| DtlsKeys::Psk { identity, key });
+        let mut kinds = [psk, rpk.map(DtlsKeys::Rpk), x509].into_iter().flatten();
+        let dtls = kinds.next();
+        if kinds.next().is_some() {
+            let hint = "keep psk, or rpk_key, or x509_certificate and x509_key";
+            return Err(self.error("", "more than one kind of credential for DTLS").hint(hint));
+        }
+        Ok(NodeKeys { app_key, nwk_s_key, app_s_key, dtls, lines: std::mem::take(&mut self.lines) })
+    }
+
+    fn aes_key(&mut self, field: &'static str, text: Text) -> Result<Option<Key>, ConfigError> {
+        let Some(text) = self.field(field, text) else { return Ok(None) };
+        let bytes = hex(&text).ok_or_else(|| self.error(field, "not 32 hex digits"))?;
+        let key: &[u8; 16] = bytes.as_slice().try_into().map_err(|_| self.error(field, "not 32 hex digits"))?;
+        self.good(field, &bytes, &[])?;
+        Ok(Some(Key::new(*key)))
+    }
+
+    fn psk(&mut self, text: Text, identity: Option<&[u8]>) -> Result<Option<Secret>, ConfigError> {
+        let Some(text) = self.field("psk", text) else { return Ok(None) };
+        let bytes = hex(&text).ok_or_else(|| self.error("psk", "not hex digits").hint("32 to 128 hex digits"))?;
+        if !PSK_BYTES.contains(&bytes.len()) {
+            let problem =
+                format!("has {} bytes; a pre-shared key has {} to {}", bytes.len(), PSK_BYTES.start(), PSK_BYTES.end());
+            return Err(self.error("psk", problem).hint("`lpwad key new` makes a good one"));
+        }
+        self.good("psk", &bytes, identity.as_slice())?;
+        Ok(Some(Secret::new(bytes)))
+    }
+
+    fn good(&self, field: &str, key: &[u8], ids: &[&[u8]]) -> Result<(), ConfigError> {
+        let dev_eui = self.dev_eui.to_string();
+        match weakness(key, &[&[dev_eui.as_bytes()], ids].concat()) {
+            Some(why) => Err(self.error(field, why).hint("a key is random: `lpwad key new` makes one for DTLS")),
+            None => Ok(()),
+        }
+    }
+
+    fn identity(&mut self, text: Text, digits: Text) -> Result<Option<Vec<u8>>, ConfigError> {
+        let text = self.field("psk_identity", text);
+        let digits = self.field("psk_identity_hex", digits);
+        let (field, identity) = match (text, digits) {
+            (None, None) => return Ok(None),
+            (Some(text), None) => ("psk_identity", text.as_bytes().to_vec()),
+            (None, Some(digits)) => {
+                let bytes = hex(&digits).ok_or_else(|| self.error("psk_identity_hex", "not hex digits"))?;
+                ("psk_identity_hex", bytes.to_vec())
+            }
+            _ => return Err(self.error("psk_identity", "stands here as text and as psk_identity_hex: keep one")),
+        };
+        match identity_problem(&identity) {
+            Some(problem) => Err(self.error(field, problem)),
+            None => Ok(Some(identity)),
+        }
+    }
+
+    fn pem(
+        &mut self,
+        field: &'static str,
+        text: Text,
+        check: fn(&[u8]) -> Result<(), &'static str>,
+    ) -> Result<Option<Pem>, ConfigError> {
+        let Some(text) = self.field(field, text) else { return Ok(None) };
+        if text.contains("-----BEGIN") {
+            check(text.as_bytes()).map_err(|problem| self.error(field, problem))?;
+            return Ok(Some(Pem::Inline(Secret::new(Zeroizing::new(text.as_bytes().to_vec())))));
+        }
+        // A key in one line of base64 or hex, which have no dot, is not taken for a name, and so not shown as one.
+        if !text.contains('.') || text.len() > 255 || text.contains(['\n', '\0']) {
+            let hint = "the name of a PEM file with its extension, or the text of one in three quotes";
+            return Err(self.error(field, "neither PEM nor the name of a file").hint(hint));
+        }
+        Ok(Some(Pem::File(text.to_string())))
+    }
+}
+
+/// Why these bytes are no PSK identity.
+#[must_use]
+pub fn identity_problem(identity: &[u8]) -> Option<&'static str> {
+    if identity.is_empty() {
+        Some("an empty identity")
+    } else if identity.len() > MAX_IDENTITY_BYTES {
+        Some("an identity of more than 128 bytes")
+    } else if identity.contains(&0) {
+        Some("an identity with a NUL byte")
+    } else {
+        None
+    }
+}
+
+fn hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    lpwad_link::hex::decode(text).ok().map(Zeroizing::new)
+}
+
+/// Whether this is PEM of one private key that needs no passphrase; the rest is the business of the DTLS library.
+fn private_pem(text: &[u8]) -> Result<(), &'static str> {
+    let has = |word: &str| text.windows(word.len()).any(|window| window == word.as_bytes());
+    if has("ENCRYPTED") {
+        return Err("the private key has a passphrase: nobody is there to type it");
+    }
+    if has("-----BEGIN PRIVATE KEY-----") || has("-----BEGIN EC PRIVATE KEY-----") {
+        return Ok(());
+    }
+    Err("no PEM of a private key (`-----BEGIN PRIVATE KEY-----`)")
+}
+
+fn certificate_pem(text: &[u8]) -> Result<(), &'static str> {
+    let is_certificate = text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE.as_bytes());
+    is_certificate.then_some(()).ok_or("no PEM of a certificate (`-----BEGIN CERTIFICATE-----`)")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    const GOOD: &str = "[\"70b3d57ed0001234\"]\napp_key = \"2b7e151628aed2a6abf7158809cf4f3c\"\n";
-
-    fn write(mode: u32, text: &str) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("keys.toml");
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        dir
-    }
-
-    #[test]
-    fn good_file_is_read() {
-        let dir = write(0o600, GOOD);
-        let keys = read(&dir.path().join("keys.toml"), Origin::File).unwrap();
-        let node = &keys[&"70b3d57ed0001234".parse().unwrap()];
-        assert_eq!(node.app_key.as_ref().unwrap().expose()[0], 0x2b);
-    }
-
-    #[test]
-    fn readable_by_others_or_behind_a_link_is_refused_with_a_hint() {
-        let dir = write(0o640, GOOD);
-        let error = read(&dir.path().join("keys.toml"), Origin::File).unwrap_err();
-        assert!(error.problem.contains("0640") && error.hint.unwrap().starts_with("chmod 600"));
-        assert!(read(&dir.path().join("keys.toml"), Origin::Credential).is_ok());
-        let link = dir.path().join("link.toml");
-        std::os::unix::fs::symlink(dir.path().join("keys.toml"), &link).unwrap();
-        assert!(read(&link, Origin::File).unwrap_err().problem.contains("cannot be opened"));
-    }
-
-    #[test]
-    fn bad_keys_are_named_by_field_and_never_shown() {
-        for (text, word) in [
-            ("[\"70b3d57ed0001234\"]\napp_key = \"2b7e151628aed2a6abf7158809cf4f\"\n", "not 32 hex digits"),
-            ("[\"70b3d57ed0001234\"]\napp_key = \"11111111111111111111111111111111\"\n", "weak key"),
-            ("[\"70b3\"]\napp_key = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "DevEUI"),
-            ("\n[\"2b7e151628aed2a6abf7158809cf4f3c\"]\napp_key = \"70b3\"\n", "toml:2: a table name of 32 bytes"),
-            ("[\"70b3d57ed0001234\"]\nappkey = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "not a valid entry"),
-            ("[\"70b3d57ed0001234\"]\napp_key = 2b7e151628aed2a6\n", "not a valid entry"),
-        ] {
-            let error = parse_text(Path::new("keys.toml"), text).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
-            assert!(!error.contains("2b7e") && !error.contains("1111"), "{error}");
-        }
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

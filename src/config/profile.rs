@@ -86,6 +86,11 @@ impl<'de> Deserialize<'de> for InstancePath {
     }
 }
 
+/// Writes that may wait for a node if its profile does not say otherwise; one more is refused (`write-refused`).
+const MAX_PENDING_DEFAULT: u8 = 16;
+/// Most that a profile may say.
+const MAX_PENDING: u8 = 64;
+
 /// How downlinks leave.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -104,7 +109,13 @@ pub struct Downlink {
 
 impl Default for Downlink {
     fn default() -> Self {
-        Downlink { fport: 99, confirmed: true, ttl_s: 86_400, max_pending: 16, execute_accepted: false }
+        Downlink {
+            fport: 99,
+            confirmed: true,
+            ttl_s: 86_400,
+            max_pending: MAX_PENDING_DEFAULT,
+            execute_accepted: false,
+        }
     }
 }
 
@@ -173,7 +184,7 @@ impl Profile {
         if !(1..=223).contains(&profile.downlink.fport) {
             return Err(fail("downlink.fport", "is outside 1 to 223"));
         }
-        if !(1..=64).contains(&profile.downlink.max_pending) {
+        if !(1..=MAX_PENDING).contains(&profile.downlink.max_pending) {
             return Err(fail("downlink.max_pending", "is outside 1 to 64"));
         }
         if profile.objects.len() > 256 || profile.actuator.len() > 64 {

@@ -1,58 +1,136 @@
-//! The database of the store: redb, on any storage. One batch is one transaction, synchronised before it counts.
+//! The database of the store: redb, on any storage. One batch is one transaction, synchronised before it counts. Every value
+//! is sealed for its table and key.
 
+use crate::store::export::{self, Exports};
+use crate::store::seal::{BadSeal, Seal};
 use crate::store::{BacklogKey, Batch, Loaded, Table};
+use lpwad_lorawan::DevEui;
 pub use redb::{DatabaseError, Error, StorageBackend};
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
+use std::sync::Arc;
 
 /// Largest record; the gateway writes none that is near.
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
+/// The table with one value, by which a wrong key is told from damaged records.
+pub(super) const SEAL_TABLE: &str = "seal";
+pub(super) const SEAL_CHECK: [u8; 8] = *b"lpwad\0\0\0";
+
 /// An open database.
 #[derive(Debug)]
-pub struct Database(redb::Database);
+pub struct Database {
+    redb: redb::Database,
+    seal: Arc<Seal>,
+}
+
+/// Why a database does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The storage fails, holds something else, or somebody else has it open.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// It opens, and cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] Error),
+    /// The key is not the one that it is sealed under.
+    #[error("sealed under another key")]
+    WrongKey,
+    /// Not sealed at all.
+    #[error("not sealed: written by a version of lpwad that did not seal its store yet, or by somebody else")]
+    Unsealed,
+    /// Sealed by a newer program.
+    #[error("sealed in a form that this version of lpwad does not know")]
+    Newer,
+}
 
 impl Database {
     /// Opens what is on `storage`, or begins a new database if that is empty. After a power cut it is repaired.
     ///
     /// # Errors
-    /// The storage fails, holds something else, or somebody else has it open.
-    pub fn open(storage: impl StorageBackend) -> Result<Database, DatabaseError> {
-        redb::Builder::new().create_with_backend(storage).map(Database)
+    /// The storage fails, holds something else, somebody else has it open, or `seal` is not what it was sealed with.
+    pub fn open(storage: impl StorageBackend, seal: Arc<Seal>) -> Result<Database, OpenError> {
+        let redb = redb::Builder::new().create_with_backend(storage)?;
+        let database = Database { redb, seal };
+        let check =
+            database.redb.begin_read().map_err(Error::from).and_then(|read| value(&read, SEAL_TABLE, SEAL_CHECK))?;
+        let opened = check.map(|sealed| database.seal.open(SEAL_TABLE, &SEAL_CHECK, &sealed));
+        match opened {
+            Some(Ok(_)) => return Ok(database),
+            Some(Err(BadSeal::Version)) if !database.any_opens()? => return Err(OpenError::Newer),
+            // The key is right if it opens anything else: then it is this value that was damaged.
+            Some(Err(_)) if !database.any_opens()? => return Err(OpenError::WrongKey),
+            None if !database.is_empty()? => return Err(OpenError::Unsealed),
+            _ => {}
+        }
+        database.write_check()?;
+        Ok(database)
     }
 
-    /// Everything in it; records over 1 MiB are none of ours and passed over.
+    fn write_check(&self) -> Result<(), Error> {
+        let write = self.redb.begin_write()?;
+        let sealed = self.seal.seal(SEAL_TABLE, &SEAL_CHECK, b"");
+        write.open_table(definition::<8>(SEAL_TABLE))?.insert(SEAL_CHECK, sealed.as_slice())?;
+        write.commit()?;
+        Ok(())
+    }
+
+    fn is_empty(&self) -> Result<bool, Error> {
+        let read = self.redb.begin_read()?;
+        for name in table_names() {
+            if let Some(rows) = rows::<8>(&read, name)?
+                && !rows.is_empty()?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn any_opens(&self) -> Result<bool, Error> {
+        let read = self.redb.begin_read()?;
+        for name in table_names() {
+            let mut any = false;
+            each(&read, name, |key: [u8; 8], sealed| any = any || self.seal.open(name, &key, sealed).is_ok())?;
+            if any {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Everything in it but the exported sessions. A record that does not open is empty, which is no record: it costs its
+    /// node what a damaged one does. Records over 1 MiB are none of ours and passed over.
     ///
     /// # Errors
     /// The storage fails.
     pub fn load(&self) -> Result<Loaded, Error> {
         let mut loaded = Loaded::default();
-        let read = self.0.begin_read()?;
+        let read = self.redb.begin_read()?;
         for table in Table::ALL {
-            let rows = match read.open_table(definition(table)) {
-                Ok(rows) => rows,
-                Err(TableError::TableDoesNotExist(_)) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            for row in rows.iter()? {
-                let (key, value) = row?;
-                if value.value().len() <= MAX_RECORD_BYTES {
-                    loaded.records.insert((table, key.value()), value.value().to_vec());
-                }
-            }
+            each(&read, table.name(), |key: [u8; 8], sealed| {
+                let record = self.seal.open(table.name(), &key, sealed).map(|mut plain| std::mem::take(&mut *plain));
+                loaded.records.insert((table, key), record.unwrap_or_default());
+            })?;
         }
-        match read.open_table(BACKLOG) {
-            Ok(rows) => {
-                for row in rows.iter()? {
-                    let (key, value) = row?;
-                    if value.value().len() <= MAX_RECORD_BYTES {
-                        loaded.backlog.insert(BacklogKey::from_bytes(key.value()), value.value().to_vec());
-                    }
-                }
-            }
-            Err(TableError::TableDoesNotExist(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        each(&read, BacklogKey::TABLE, |key: [u8; 16], sealed| {
+            let record = self.seal.open(BacklogKey::TABLE, &key, sealed).map(|mut plain| std::mem::take(&mut *plain));
+            loaded.backlog.insert(BacklogKey::from_bytes(key), record.unwrap_or_default());
+        })?;
         Ok(loaded)
+    }
+
+    /// The exported sessions, and the nodes whose export does not open.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub fn exports(&self) -> Result<(Exports, Vec<DevEui>), Error> {
+        let (mut exports, mut damaged) = (Exports::new(), Vec::new());
+        let read = self.redb.begin_read()?;
+        each(&read, export::TABLE, |key: [u8; 8], sealed| match self.seal.open(export::TABLE, &key, sealed) {
+            Ok(plain) => drop(exports.insert(DevEui(key), plain)),
+            Err(_) => damaged.push(DevEui(key)),
+        })?;
+        Ok((exports, damaged))
     }
 
     /// Writes a batch: after `Ok` it survives a power cut, after an error all of it is there or nothing.
@@ -60,23 +138,41 @@ impl Database {
     /// # Errors
     /// The storage fails. After that every call fails, until the database is opened anew.
     pub fn commit(&self, batch: &Batch) -> Result<(), Error> {
-        let write = self.0.begin_write()?;
+        self.commit_with(batch, &export::Changes::default())
+    }
+
+    /// The same, with changes of exported sessions in the same transaction.
+    ///
+    /// # Errors
+    /// As [`Database::commit`].
+    pub fn commit_with(&self, batch: &Batch, exports: &export::Changes) -> Result<(), Error> {
+        let write = self.redb.begin_write()?;
         for table in Table::ALL {
             let mut records = batch.records.iter().filter(|((of, _), _)| *of == table).peekable();
             if records.peek().is_none() {
                 continue;
             }
-            let mut rows = write.open_table(definition(table))?;
+            let mut rows = write.open_table(definition(table.name()))?;
             for ((_, key), record) in records {
-                rows.insert(key, record.as_slice())?;
+                rows.insert(key, self.seal.seal(table.name(), key, record).as_slice())?;
+            }
+        }
+        if !exports.0.is_empty() {
+            let mut rows = write.open_table(definition(export::TABLE))?;
+            for (node, change) in &exports.0 {
+                match change {
+                    Some(plain) => rows.insert(node.0, self.seal.seal(export::TABLE, &node.0, plain).as_slice())?,
+                    None => rows.remove(node.0)?,
+                };
             }
         }
         if !batch.backlog.is_empty() {
-            let mut rows = write.open_table(BACKLOG)?;
+            let mut rows = write.open_table(definition(BacklogKey::TABLE))?;
             for (key, record) in &batch.backlog {
+                let key = key.to_bytes();
                 match record {
-                    Some(record) => rows.insert(key.to_bytes(), record.as_slice())?,
-                    None => rows.remove(key.to_bytes())?,
+                    Some(record) => rows.insert(key, self.seal.seal(BacklogKey::TABLE, &key, record).as_slice())?,
+                    None => rows.remove(key)?,
                 };
             }
         }
@@ -85,10 +181,60 @@ impl Database {
     }
 }
 
-const BACKLOG: TableDefinition<'static, [u8; 16], &'static [u8]> = TableDefinition::new(BacklogKey::TABLE);
+#[cfg(test)]
+impl Database {
+    /// Writes a value as it is.
+    pub(super) fn plant(&self, table: &'static str, key: [u8; 8], value: &[u8]) -> Result<(), Error> {
+        let write = self.redb.begin_write()?;
+        write.open_table(definition::<8>(table))?.insert(key, value)?;
+        Ok(write.commit()?)
+    }
 
-fn definition(table: Table) -> TableDefinition<'static, [u8; 8], &'static [u8]> {
-    TableDefinition::new(table.name())
+    /// Removes the value by which the key is checked.
+    pub(super) fn forget_check(&self) -> Result<(), Error> {
+        let write = self.redb.begin_write()?;
+        write.open_table(definition::<8>(SEAL_TABLE))?.remove(SEAL_CHECK)?;
+        Ok(write.commit()?)
+    }
+}
+
+fn definition<const N: usize>(name: &'static str) -> TableDefinition<'static, [u8; N], &'static [u8]> {
+    TableDefinition::new(name)
+}
+
+/// Tables with a node's DevEUI as key.
+fn table_names() -> impl Iterator<Item = &'static str> {
+    Table::ALL.into_iter().map(Table::name).chain([export::TABLE])
+}
+
+type Rows<const N: usize> = redb::ReadOnlyTable<[u8; N], &'static [u8]>;
+
+fn rows<const N: usize>(read: &ReadTransaction, name: &'static str) -> Result<Option<Rows<N>>, Error> {
+    match read.open_table(definition(name)) {
+        Ok(rows) => Ok(Some(rows)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn value(read: &ReadTransaction, name: &'static str, key: [u8; 8]) -> Result<Option<Vec<u8>>, Error> {
+    let Some(rows) = rows(read, name)? else { return Ok(None) };
+    Ok(rows.get(key)?.map(|value| value.value().to_vec()))
+}
+
+fn each<const N: usize>(
+    read: &ReadTransaction,
+    name: &'static str,
+    mut take: impl FnMut([u8; N], &[u8]),
+) -> Result<(), Error> {
+    let Some(rows) = rows(read, name)? else { return Ok(()) };
+    for row in rows.iter()? {
+        let (key, value) = row?;
+        if value.value().len() <= MAX_RECORD_BYTES {
+            take(key.value(), value.value());
+        }
+    }
+    Ok(())
 }
 
 /// A database that is opened anew after a failed write, because redb refuses everything until then.
@@ -109,11 +255,16 @@ where
 
     /// Like [`Database::commit`]; the error is for people.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), String> {
+        self.commit_with(batch, &export::Changes::default())
+    }
+
+    /// Like [`Database::commit_with`]; the error is for people.
+    pub fn commit_with(&mut self, batch: &Batch, exports: &export::Changes) -> Result<(), String> {
         let database = match self.database.take() {
             Some(database) => database,
             None => (self.open)().map_err(|error| format!("the store cannot be opened again: {error}"))?,
         };
-        database.commit(batch).map_err(|error| error.to_string())?;
+        database.commit_with(batch, exports).map_err(|error| error.to_string())?;
         self.database = Some(database);
         Ok(())
     }

@@ -1,18 +1,28 @@
 //! The disk: one thread, one redb file, one commit per batch. `Committed` is said when the commit is synchronised.
+//! Exported DTLS sessions go along with a batch, or alone if there is none.
 
-use super::database::{Database, Reopened};
+use super::database::{Database, OpenError, Reopened};
+use super::seal_key;
+use crate::config::ConfigError;
 use crate::gateway::input::Input;
+use crate::store::export::{Changes, Exports, MAX_EXPORT_BYTES};
+use crate::store::seal::Seal;
 use crate::store::{Batch, Loaded};
+use lpwad_lorawan::DevEui;
 use redb::backends::FileBackend;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc::Sender;
+use zeroize::Zeroizing;
 
 /// Name of the store's file in the state directory.
-const FILE: &str = "lpwad.redb";
+pub const STORE: &str = "lpwad.redb";
+/// Name of the file with keys that were imported (`keys = "store"`).
+pub const SEALED_KEYS: &str = "keys.sealed";
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +46,9 @@ pub enum StoreError {
         /// Why.
         problem: String,
     },
+    /// A private file of the state directory.
+    #[error(transparent)]
+    File(#[from] ConfigError),
     /// The database does not open.
     #[error("{path}: {problem}")]
     Database {
@@ -46,69 +59,190 @@ pub enum StoreError {
     },
 }
 
-/// The disk thread.
+/// The disk thread, and the exported sessions as they are, or soon will be, on disk.
 pub struct Disk {
-    batches: Option<SyncSender<Batch>>,
+    jobs: Option<SyncSender<Job>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    exports: Exports,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+enum Job {
+    Batch(Batch),
+    /// Exports wait, and perhaps no batch.
+    Exports,
+}
+
+/// Changes of exports that no transaction has taken yet.
+#[derive(Default)]
+struct Waiting {
+    changes: Changes,
+    /// Whether a [`Job::Exports`] is on its way.
+    told: bool,
+}
+
+/// What was on disk at start.
+pub struct Opened {
+    /// For the gateway.
+    pub loaded: Loaded,
+    /// Nodes whose exported session was damaged; it is removed.
+    pub damaged_exports: Vec<DevEui>,
 }
 
 impl Disk {
     /// Opens the store in `state_dir` (made with mode 0700 if it is not there), reads all of it and starts the thread.
     /// What became of a batch is sent to `inputs`.
-    pub fn open(state_dir: &Path, inputs: Sender<Input>) -> Result<(Disk, Loaded), StoreError> {
-        let database = open_database(state_dir)?;
-        let path = state_dir.join(FILE);
-        let loaded = database
-            .load()
-            .map_err(|error| StoreError::Database { path, problem: format!("cannot be read: {error}") })?;
-        let (batches, todo) = sync_channel::<Batch>(1);
-        let dir = state_dir.to_path_buf();
+    pub fn open(state_dir: &Path, inputs: Sender<Input>) -> Result<(Disk, Opened), StoreError> {
+        prepare(state_dir)?;
+        let (seal, key) = seal_key::load(state_dir)?;
+        let seal = Arc::new(seal);
+        let database = open_database(state_dir, &seal, &key)?;
+        let path = state_dir.join(STORE);
+        let read = database.load().and_then(|loaded| Ok((loaded, database.exports()?)));
+        let (loaded, (exports, damaged_exports)) =
+            read.map_err(|error| StoreError::Database { path, problem: format!("cannot be read: {error}") })?;
+        // One batch and one word of exports.
+        let (jobs, todo) = sync_channel::<Job>(2);
+        let waiting = Arc::default();
+        let (dir, changes) = (state_dir.to_path_buf(), Arc::clone(&waiting));
         let thread = std::thread::Builder::new()
             .name("disk".into())
             .spawn(move || {
-                let mut database = Reopened::new(database, move || open_database(&dir));
-                for batch in todo {
-                    let input = match database.commit(&batch) {
-                        Ok(()) => Input::Committed(batch.ticket),
-                        Err(why) => Input::CommitFailed(batch.ticket, why),
-                    };
-                    if inputs.blocking_send(input).is_err() {
-                        return;
-                    }
-                }
+                let database = Reopened::new(database, move || open_database(&dir, &seal, &key));
+                work(database, &todo, &changes, &inputs);
             })
             .map_err(|error| StoreError::Io { path: state_dir.into(), error })?;
-        Ok((Disk { batches: Some(batches), thread: Some(thread) }, loaded))
+        let mut disk = Disk { jobs: Some(jobs), thread: Some(thread), exports, waiting };
+        for node in &damaged_exports {
+            disk.change(*node, None);
+        }
+        Ok((disk, Opened { loaded, damaged_exports }))
     }
 
     /// Hands a batch over. The gateway has only one on its way, so this never waits.
     pub fn commit(&self, batch: Batch) {
-        if let Some(batches) = &self.batches {
-            batches.try_send(batch).expect("one batch is on its way at a time");
+        if let Some(jobs) = &self.jobs {
+            jobs.try_send(Job::Batch(batch)).expect("one batch is on its way at a time");
         }
     }
 
-    /// Ends the thread after the batch that it has.
+    /// The exported session of a node.
+    #[must_use]
+    pub fn export(&self, node: DevEui) -> Option<&[u8]> {
+        self.exports.get(&node).map(|export| export.as_slice())
+    }
+
+    /// Nodes that have an exported session.
+    pub fn exported(&self) -> impl Iterator<Item = DevEui> {
+        self.exports.keys().copied()
+    }
+
+    /// Keeps the exported session of a node, in place of an earlier one; `false` if it is longer than 16 KiB and not kept.
+    /// It is written with the next batch, or at once if there is none; a power cut before that costs a full handshake.
+    pub fn put_export(&mut self, node: DevEui, export: Zeroizing<Vec<u8>>) -> bool {
+        if export.len() > MAX_EXPORT_BYTES {
+            return false;
+        }
+        if self.export(node) != Some(export.as_slice()) {
+            self.exports.insert(node, export.clone());
+            self.change(node, Some(export));
+        }
+        true
+    }
+
+    /// Wipes the exported session of a node, if there is one. On disk likewise: see `docs/decisions/0016-sealing.md`.
+    pub fn remove_export(&mut self, node: DevEui) {
+        if self.exports.remove(&node).is_some() {
+            self.change(node, None);
+        }
+    }
+
+    fn change(&mut self, node: DevEui, change: Option<Zeroizing<Vec<u8>>>) {
+        let mut waiting = lock(&self.waiting);
+        waiting.changes.0.insert(node, change);
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| !waiting.told) {
+            waiting.told = jobs.try_send(Job::Exports).is_ok();
+        }
+    }
+
+    /// Ends the thread after what it has.
     pub fn close(&mut self) {
-        self.batches = None;
+        self.jobs = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
     }
 }
 
-fn open_database(state_dir: &Path) -> Result<Database, StoreError> {
-    let io = |path: &Path| {
-        let path = path.to_path_buf();
-        move |error| StoreError::Io { path, error }
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(io(state_dir))?;
-    let meta = fs::metadata(state_dir).map_err(io(state_dir))?;
-    if meta.permissions().mode() & 0o077 != 0 {
-        let problem = format!("state directory has mode {:04o}: chmod 700", meta.permissions().mode() & 0o7777);
-        return Err(StoreError::Unsafe { path: state_dir.into(), problem });
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().expect("nothing panics while it is held")
+}
+
+fn work(
+    mut database: Reopened<impl FnMut() -> Result<Database, StoreError>>,
+    todo: &Receiver<Job>,
+    waiting: &Mutex<Waiting>,
+    inputs: &Sender<Input>,
+) {
+    let mut failing = false;
+    for job in todo {
+        let mut taken = lock(waiting);
+        taken.told &= !matches!(job, Job::Exports);
+        let changes = std::mem::take(&mut taken.changes);
+        drop(taken);
+        let (batch, wanted) = match job {
+            Job::Batch(batch) => (batch, true),
+            Job::Exports => (Batch::default(), false),
+        };
+        let done = if wanted || !changes.0.is_empty() { database.commit_with(&batch, &changes) } else { Ok(()) };
+        if done.is_err() {
+            lock(waiting).changes.lay_under(changes);
+        }
+        if let (false, false, Err(why)) = (wanted, failing, &done) {
+            log::warn!("exported sessions cannot be saved, and wait for the next batch: {why}");
+        }
+        failing = done.is_err();
+        let input = match done {
+            _ if !wanted => continue,
+            Ok(()) => Input::Committed(batch.ticket),
+            Err(why) => Input::CommitFailed(batch.ticket, why),
+        };
+        if inputs.blocking_send(input).is_err() {
+            break;
+        }
     }
-    let path = state_dir.join(FILE);
+    let left = std::mem::take(&mut lock(waiting).changes);
+    if !left.0.is_empty() {
+        // The last word: what is lost here costs full handshakes.
+        drop(database.commit_with(&Batch::default(), &left));
+    }
+}
+
+/// Makes the state directory with mode 0700, or sees to it that it is ours alone.
+pub(super) fn prepare(state_dir: &Path) -> Result<(), StoreError> {
+    let io = |error| StoreError::Io { path: state_dir.into(), error };
+    let unsafe_dir = |problem: String| StoreError::Unsafe { path: state_dir.into(), problem };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(io)?;
+    let meta = fs::symlink_metadata(state_dir).map_err(io)?;
+    if meta.is_symlink() {
+        return Err(unsafe_dir("state directory is a link: name the directory itself".into()));
+    }
+    if meta.permissions().mode() & 0o077 != 0 {
+        return Err(unsafe_dir(format!(
+            "state directory has mode {:04o}: chmod 700",
+            meta.permissions().mode() & 0o7777
+        )));
+    }
+    let me = nix::unistd::geteuid();
+    if meta.uid() != me.as_raw() && !me.is_root() {
+        return Err(unsafe_dir("state directory belongs to another user: run lpwad as that user, or chown it".into()));
+    }
+    Ok(())
+}
+
+fn open_database(state_dir: &Path, seal: &Arc<Seal>, key: &Path) -> Result<Database, StoreError> {
+    let path = state_dir.join(STORE);
+    let io = |error| StoreError::Io { path: state_dir.join(STORE), error };
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -117,16 +251,34 @@ fn open_database(state_dir: &Path) -> Result<Database, StoreError> {
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
         .open(&path)
-        .map_err(io(&path))?;
-    let mode = file.metadata().map_err(io(&path))?.permissions().mode();
+        .map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    let mode = meta.permissions().mode();
     if mode & 0o077 != 0 {
         let problem = format!("store has mode {:04o}: chmod 600", mode & 0o7777);
         return Err(StoreError::Unsafe { path, problem });
     }
-    FileBackend::new(file).and_then(Database::open).map_err(|error| match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
-        other => StoreError::Database { path: path.clone(), problem: explained(&other) },
-    })
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        let problem = "store belongs to another user: run lpwad as that user, or chown it".into();
+        return Err(StoreError::Unsafe { path, problem });
+    }
+    FileBackend::new(file).map_err(OpenError::from).and_then(|file| Database::open(file, Arc::clone(seal))).map_err(
+        |error| match error {
+            OpenError::Database(redb::DatabaseError::DatabaseAlreadyOpen) => StoreError::InUse(path.clone()),
+            OpenError::Database(other) => StoreError::Database { path: path.clone(), problem: explained(&other) },
+            OpenError::WrongKey => {
+                let problem = format!("sealed under another key than that of {}", key.display());
+                let hint = format!("bring back the key that belongs to this store. {}", seal_key::WITHOUT_KEY);
+                StoreError::File(ConfigError::file(&path, problem).hint(hint))
+            }
+            OpenError::Unsealed => {
+                let hint =
+                    "move it away and let all nodes join again; nodes with activation = \"abp\" need new session keys";
+                StoreError::File(ConfigError::file(&path, error.to_string()).hint(hint))
+            }
+            other => StoreError::Database { path: path.clone(), problem: other.to_string() },
+        },
+    )
 }
 
 /// The error, and what to do about it where the file is no database or a damaged one.
@@ -158,8 +310,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let (inputs, mut done) = tokio::sync::mpsc::channel(4);
-        let (mut disk, loaded) = Disk::open(&state, inputs.clone()).unwrap();
-        assert!(loaded.records.is_empty());
+        let (mut disk, opened) = Disk::open(&state, inputs.clone()).unwrap();
+        assert!(opened.loaded.records.is_empty());
         assert!(matches!(Disk::open(&state, inputs.clone()), Err(StoreError::InUse(_))));
         let mut batch = Batch { ticket: 7, ..Batch::default() };
         batch.put(Table::Device, DevEui([1; 8]), vec![1]);
@@ -168,12 +320,13 @@ mod tests {
         disk.commit(batch);
         assert!(matches!(done.blocking_recv(), Some(Input::Committed(7))));
         disk.close();
-        let (mut disk, loaded) = Disk::open(&state, inputs).unwrap();
+        let (mut disk, Opened { loaded, .. }) = Disk::open(&state, inputs).unwrap();
         assert_eq!(loaded.get(Table::Device, DevEui([1; 8])), Some(&[2][..]));
         assert_eq!(loaded.get(Table::Mailbox, DevEui([2; 8])), Some(&[3][..]));
         disk.close();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
+        let files = (mode(&state.join(STORE)), mode(&state.join(seal_key::FILE)));
+        assert_eq!((mode(&state), files), (0o700, (0o600, 0o600)));
     }
 
     #[test]
@@ -183,8 +336,116 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(Disk::open(dir.path(), inputs.clone()), Err(StoreError::Unsafe { .. })));
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        std::os::unix::fs::symlink("/dev/null", dir.path().join(FILE)).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(matches!(Disk::open(&link, inputs.clone()), Err(StoreError::Unsafe { .. })));
+        if nix::unistd::geteuid().is_root() {
+            let (mut disk, _) = Disk::open(dir.path(), inputs.clone()).unwrap();
+            disk.close();
+            std::os::unix::fs::chown(dir.path().join(STORE), Some(12_345), None).unwrap();
+            let said = Disk::open(dir.path(), inputs.clone()).map(|_| ()).unwrap_err().to_string();
+            assert!(said.contains(STORE) && said.contains("another user"), "{said}");
+            fs::remove_file(dir.path().join(STORE)).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/null", dir.path().join(STORE)).unwrap();
         assert!(matches!(Disk::open(dir.path(), inputs), Err(StoreError::Io { .. })));
+    }
+
+    /// A state directory with a store that holds one record and one export.
+    fn store() -> (tempfile::TempDir, Sender<Input>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let (inputs, mut done) = tokio::sync::mpsc::channel(4);
+        let (mut disk, _) = Disk::open(dir.path(), inputs.clone()).unwrap();
+        let mut batch = Batch { ticket: 1, ..Batch::default() };
+        batch.put(Table::Device, DevEui([1; 8]), SECRET.to_vec());
+        disk.commit(batch);
+        assert!(disk.put_export(DevEui([1; 8]), Zeroizing::new(SECRET.to_vec())));
+        assert!(matches!(done.blocking_recv(), Some(Input::Committed(1))));
+        disk.close();
+        (dir, inputs)
+    }
+
+    const SECRET: &[u8] = b"a secret of more than a few bytes";
+
+    fn holds(dir: &Path, needle: &[u8]) -> bool {
+        fs::read(dir.join(STORE)).unwrap().windows(needle.len()).any(|bytes| bytes == needle)
+    }
+
+    #[test]
+    fn s_21_nothing_lies_open_in_the_store_and_exports_come_back_until_they_are_removed() {
+        let (dir, inputs) = store();
+        assert!(!holds(dir.path(), SECRET), "the store is sealed");
+        let (mut disk, opened) = Disk::open(dir.path(), inputs.clone()).unwrap();
+        assert_eq!(opened.loaded.get(Table::Device, DevEui([1; 8])), Some(SECRET));
+        assert_eq!(opened.damaged_exports, []);
+        assert_eq!(disk.export(DevEui([1; 8])), Some(SECRET));
+        assert!(!disk.put_export(DevEui([2; 8]), Zeroizing::new(vec![0; MAX_EXPORT_BYTES + 1])));
+        assert_eq!(disk.exported().collect::<Vec<_>>(), [DevEui([1; 8])]);
+        disk.remove_export(DevEui([1; 8]));
+        assert_eq!(disk.export(DevEui([1; 8])), None);
+        disk.close();
+        let (mut disk, opened) = Disk::open(dir.path(), inputs).unwrap();
+        assert_eq!(disk.exported().count(), 0);
+        assert_eq!(opened.loaded.get(Table::Device, DevEui([1; 8])), Some(SECRET), "records are no concern of exports");
+        disk.close();
+    }
+
+    #[test]
+    fn s_21_a_damaged_record_or_export_costs_only_itself() {
+        let (dir, inputs) = store();
+        let (seal, key) = seal_key::load(dir.path()).unwrap();
+        let damage = |table: &'static str| {
+            let database = open_database(dir.path(), &Arc::new(seal_key::load(dir.path()).unwrap().0), &key).unwrap();
+            database.plant(table, [2; 8], &seal.seal(table, &[1; 8], SECRET)).unwrap();
+        };
+        // A record that is whole, and was moved here from another node.
+        damage(Table::Device.name());
+        damage(crate::store::export::TABLE);
+        let (mut disk, opened) = Disk::open(dir.path(), inputs.clone()).unwrap();
+        assert_eq!(opened.loaded.get(Table::Device, DevEui([1; 8])), Some(SECRET));
+        assert_eq!(opened.loaded.get(Table::Device, DevEui([2; 8])), Some(&[][..]), "no record at all");
+        assert_eq!(disk.exported().collect::<Vec<_>>(), [DevEui([1; 8])]);
+        assert_eq!(opened.damaged_exports, [DevEui([2; 8])]);
+        disk.close();
+        let (mut disk, opened) = Disk::open(dir.path(), inputs).unwrap();
+        assert_eq!(opened.damaged_exports, [], "a damaged export is removed");
+        disk.close();
+    }
+
+    #[test]
+    fn another_key_is_refused_and_a_damaged_check_value_is_not_taken_for_that() {
+        let (dir, inputs) = store();
+        let key = dir.path().join(seal_key::FILE);
+        let right = fs::read(&key).unwrap();
+        fs::write(&key, [7; 32]).unwrap();
+        let said = Disk::open(dir.path(), inputs.clone()).map(|_| ()).unwrap_err().to_string();
+        for word in [STORE, "another key", seal_key::FILE, "counters would be used twice"] {
+            assert!(said.contains(word), "{said}");
+        }
+        fs::remove_file(&key).unwrap();
+        let said = Disk::open(dir.path(), inputs.clone()).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("not there") && said.contains("counters would be used twice"), "{said}");
+        fs::write(&key, &right).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let (seal, path) = seal_key::load(dir.path()).unwrap();
+        let database = open_database(dir.path(), &Arc::new(seal), &path).unwrap();
+        database.plant(super::super::database::SEAL_TABLE, super::super::database::SEAL_CHECK, b"\x01damaged").unwrap();
+        drop(database);
+        let (mut disk, opened) = Disk::open(dir.path(), inputs).unwrap();
+        assert_eq!(opened.loaded.get(Table::Device, DevEui([1; 8])), Some(SECRET));
+        disk.close();
+    }
+
+    #[test]
+    fn a_store_that_is_not_sealed_is_refused() {
+        let (dir, inputs) = store();
+        let (seal, path) = seal_key::load(dir.path()).unwrap();
+        let database = open_database(dir.path(), &Arc::new(seal), &path).unwrap();
+        database.forget_check().unwrap();
+        drop(database);
+        let said = Disk::open(dir.path(), inputs).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("not sealed") && said.contains("hint"), "{said}");
     }
 
     #[test]
@@ -198,13 +459,13 @@ mod tests {
         disk.commit(batch);
         assert!(matches!(done.blocking_recv(), Some(Input::Committed(1))));
         disk.close();
-        let file = dir.path().join(FILE);
+        let file = dir.path().join(STORE);
         let whole = fs::read(&file).unwrap();
         let garbage = [&[0x55; 64][..], &whole[64..]].concat();
         let refused = |bytes: &[u8]| {
             fs::write(&file, bytes).unwrap();
             match Disk::open(dir.path(), inputs.clone()) {
-                Ok((mut disk, loaded)) => {
+                Ok((mut disk, Opened { loaded, .. })) => {
                     disk.close();
                     assert_eq!(loaded.get(Table::Device, DevEui([1; 8])), Some(&[7; 100][..]));
                     None
@@ -214,7 +475,7 @@ mod tests {
         };
         for bytes in [&garbage[..], &whole[..100], &whole[..whole.len() / 2], b"no database"] {
             let error = refused(bytes).unwrap_or_else(|| panic!("{} bytes are taken for a store", bytes.len()));
-            assert!(error.contains(FILE) && error.contains("damaged"), "{error}");
+            assert!(error.contains(STORE) && error.contains("damaged"), "{error}");
         }
         assert_eq!(refused(&whole), None);
     }

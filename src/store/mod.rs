@@ -1,7 +1,9 @@
 //! What must survive a power cut: records by table and node, written in batches. One batch is one commit: all of it is
 //! on disk or nothing. The core makes batches, the shell's disk thread (`io/disk.rs`) writes them.
 
+pub mod export;
 pub mod record;
+pub mod seal;
 
 use lpwad_lorawan::DevEui;
 use std::collections::BTreeMap;

@@ -137,6 +137,9 @@ pub struct ProxyRecord {
     pub endpoint: String,
     /// Local UDP port.
     pub local_port: Option<u16>,
+    /// Whether the registration was made over DTLS.
+    #[serde(default)]
+    pub dtls: bool,
     /// State of the LwM2M client.
     pub snapshot: Option<Snapshot>,
 }
