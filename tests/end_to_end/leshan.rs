@@ -1,49 +1,22 @@
 //! Eclipse Leshan as the server: it reads what a node sent, is notified unasked, and writes what the node receives.
 
-use crate::site::{Process, Site, endpoint, eui, uplink};
+use crate::harness::Leshan;
+use crate::site::{Site, endpoint, eui, uplink};
 use serde_json::{Value, json};
-use std::process::Command;
 
-struct Leshan {
-    process: Process,
-    uri: String,
-    next: u64,
-}
-
-impl Leshan {
-    fn start() -> Leshan {
-        let jar = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/leshan/target/leshan-harness.jar");
-        assert!(std::path::Path::new(jar).is_file(), "{jar} is missing: run the tests by `cargo xtask test`");
-        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/leshan/models");
-        let mut command = Command::new("java");
-        command.args(["-Xmx256m", "-jar", jar, "--coap", "127.0.0.1:0", "--models", models]);
-        let mut process = Process::start("leshan", &mut command);
-        let port = process.wait_event("ready")["port"].as_u64().unwrap();
-        Leshan { process, uri: format!("coap://127.0.0.1:{port}"), next: 0 }
+fn read(leshan: &mut Leshan, path: &str, accept: Option<&str>) -> Value {
+    let mut command = json!({ "cmd": "read", "ep": endpoint(0), "path": path });
+    if let Some(accept) = accept {
+        command["accept"] = accept.into();
     }
-
-    fn ask(&mut self, mut command: Value) -> Value {
-        self.next += 1;
-        let id = self.next;
-        command["id"] = id.into();
-        self.process.tell(&command.to_string());
-        self.process.wait(&format!("the answer to {command}"), |line| line["id"] == id)
-    }
-
-    fn read(&mut self, path: &str, accept: Option<&str>) -> Value {
-        let mut command = json!({ "cmd": "read", "ep": endpoint(0), "path": path });
-        if let Some(accept) = accept {
-            command["accept"] = accept.into();
-        }
-        self.ask(command)
-    }
+    leshan.ask(command)
 }
 
 #[test]
 fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     let mut leshan = Leshan::start();
     let site = Site::new(1, "fport = 1");
-    site.configure(1, &leshan.uri);
+    site.configure(1, &leshan.uri());
     let mut modem = site.modem(11);
     let mut gateway = site.gateway();
     modem.wait_event("joined");
@@ -68,7 +41,7 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
         (Some("SENML_JSON"), None),
         (Some("SENML_CBOR"), None),
     ] {
-        let answer = leshan.read("/3303/1/5700", accept);
+        let answer = read(&mut leshan, "/3303/1/5700", accept);
         assert_eq!(
             (&answer["code"], &answer["values"]["/3303/1/5700"]),
             (&json!("2.05"), &json!(27.2)),
@@ -78,13 +51,13 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
             assert_eq!(answer["format"], format);
         }
     }
-    let instance = leshan.read("/3304/2", None);
+    let instance = read(&mut leshan, "/3304/2", None);
     assert_eq!(instance["values"]["/3304/2/5700"], json!(72.5), "{instance}");
-    let device = leshan.read("/3/0", Some("SENML_CBOR"));
+    let device = read(&mut leshan, "/3/0", Some("SENML_CBOR"));
     assert_eq!(device["values"]["/3/0/2"], eui(0).as_str(), "{device}");
-    assert_eq!(leshan.read("/3412/0/6", None)["values"]["/3412/0/6"], eui(0).as_str());
-    assert_eq!(leshan.read("/3306/0/5850", None)["code"], "4.04", "no value before the node sent one");
-    assert_eq!(leshan.read("/9/0", None)["code"], "4.04");
+    assert_eq!(read(&mut leshan, "/3412/0/6", None)["values"]["/3412/0/6"], eui(0).as_str());
+    assert_eq!(read(&mut leshan, "/3306/0/5850", None)["code"], "4.04", "no value before the node sent one");
+    assert_eq!(read(&mut leshan, "/9/0", None)["code"], "4.04");
     assert_eq!(leshan.ask(json!({ "cmd": "discover", "ep": endpoint(0), "path": "/3303" }))["code"], "2.05");
 
     // S-34: observed, then notified by the next uplink, unasked.
@@ -98,8 +71,8 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     // S-33: a write is answered when it is in the mailbox and on disk, and reaches the node with its next uplink.
     let write = json!({ "cmd": "write", "ep": endpoint(0), "path": "/3306/0/5850", "value": true });
     assert_eq!(leshan.ask(write)["code"], "2.04");
-    assert_eq!(leshan.read("/30412/0/1", None)["values"]["/30412/0/1"], json!(1), "one downlink waits");
-    assert_eq!(leshan.read("/3306/0/5850", None)["code"], "4.04", "the node has not confirmed it yet");
+    assert_eq!(read(&mut leshan, "/30412/0/1", None)["values"]["/30412/0/1"], json!(1), "one downlink waits");
+    assert_eq!(read(&mut leshan, "/3306/0/5850", None)["code"], "4.04", "the node has not confirmed it yet");
     let refused = json!({ "cmd": "write", "ep": endpoint(0), "path": "/3303/1/5700", "value": 1.0 });
     assert_eq!(leshan.ask(refused)["code"], "4.05", "a sensor is not writable");
     // A loaded machine may miss a window; then the write waits for the next one.
@@ -114,7 +87,7 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     assert_eq!((&received["fport"], &received["confirmed"]), (&json!(99), &json!(true)), "{received}");
     uplink(&mut modem, &mut gateway, 0, "01670112");
     gateway.wait_event("downlink-acked");
-    let confirmed = leshan.read("/3306/0/5850", None);
+    let confirmed = read(&mut leshan, "/3306/0/5850", None);
     assert_eq!(confirmed["values"]["/3306/0/5850"], json!(true), "{confirmed}");
 
     // R11: a clean stop says goodbye.

@@ -189,10 +189,12 @@ final class Commands {
         lines.put(lines.answer(command).put("ok", true));
     }
 
-    /** Counts of messages to lose, -1 for all until the next such command. */
+    /** Counts of messages and of DTLS datagrams to lose, -1 for all until the next such command. */
     private void lose(JsonNode command) {
         faults.loseIn(command.path("in").asInt(0));
         faults.loseOut(command.path("out").asInt(0));
+        faults.loseDatagramsIn(command.path("datagrams_in").asInt(0));
+        faults.loseDatagramsOut(command.path("datagrams_out").asInt(0));
         lines.put(lines.answer(command).put("ok", true));
     }
 
@@ -219,7 +221,7 @@ final class Commands {
         }, error -> fail(command, error));
     }
 
-    private void fail(JsonNode command, Exception error) {
+    void fail(JsonNode command, Exception error) {
         lines.put(lines.answer(command).put("ok", false)
                 .put("error", error.getClass().getSimpleName() + ": " + error.getMessage()));
     }
@@ -290,7 +292,7 @@ final class Commands {
         return command.get(key);
     }
 
-    private static String text(JsonNode command, String key) {
+    static String text(JsonNode command, String key) {
         return required(command, key).asText();
     }
 

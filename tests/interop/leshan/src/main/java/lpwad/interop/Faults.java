@@ -7,11 +7,13 @@ import org.eclipse.californium.core.coap.Request;
 import org.eclipse.californium.core.coap.Response;
 import org.eclipse.californium.core.network.interceptors.MessageInterceptor;
 
-/** Loses the next messages of a direction, as a bad network or an absent server would. */
+/** Loses the next messages or DTLS datagrams of a direction, as a bad network or an absent server would. */
 final class Faults implements MessageInterceptor {
 
     private final AtomicInteger loseIn = new AtomicInteger();
     private final AtomicInteger loseOut = new AtomicInteger();
+    private final AtomicInteger loseDatagramsIn = new AtomicInteger();
+    private final AtomicInteger loseDatagramsOut = new AtomicInteger();
 
     /** -1 loses all until it is set again. */
     void loseIn(int count) {
@@ -21,6 +23,24 @@ final class Faults implements MessageInterceptor {
     /** -1 loses all until it is set again. */
     void loseOut(int count) {
         loseOut.set(count);
+    }
+
+    /** -1 loses all until it is set again. */
+    void loseDatagramsIn(int count) {
+        loseDatagramsIn.set(count);
+    }
+
+    /** -1 loses all until it is set again. */
+    void loseDatagramsOut(int count) {
+        loseDatagramsOut.set(count);
+    }
+
+    boolean losesDatagramIn() {
+        return loses(loseDatagramsIn);
+    }
+
+    boolean losesDatagramOut() {
+        return loses(loseDatagramsOut);
     }
 
     @Override
@@ -54,8 +74,12 @@ final class Faults implements MessageInterceptor {
     }
 
     private static void lose(Message message, AtomicInteger left) {
-        if (left.getAndUpdate(count -> count > 0 ? count - 1 : count) != 0) {
+        if (loses(left)) {
             message.setCanceled(true);
         }
+    }
+
+    private static boolean loses(AtomicInteger left) {
+        return left.getAndUpdate(count -> count > 0 ? count - 1 : count) != 0;
     }
 }

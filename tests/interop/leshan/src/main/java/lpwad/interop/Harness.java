@@ -2,20 +2,25 @@ package lpwad.interop;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
 import java.io.InputStreamReader;
-import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.security.GeneralSecurityException;
 import java.util.ArrayList;
 import java.util.List;
+import org.eclipse.californium.core.config.CoapConfig;
+import org.eclipse.californium.core.network.Endpoint;
+import org.eclipse.californium.elements.config.Configuration;
 import org.eclipse.leshan.core.endpoint.Protocol;
 import org.eclipse.leshan.core.model.ObjectLoader;
 import org.eclipse.leshan.core.model.ObjectModel;
 import org.eclipse.leshan.server.LeshanServer;
 import org.eclipse.leshan.server.LeshanServerBuilder;
 import org.eclipse.leshan.server.californium.endpoint.CaliforniumServerEndpointsProvider;
+import org.eclipse.leshan.server.californium.endpoint.ServerProtocolProvider;
 import org.eclipse.leshan.server.californium.endpoint.coap.CoapServerProtocolProvider;
 import org.eclipse.leshan.server.model.VersionedModelProvider;
 import org.eclipse.leshan.server.queue.StaticClientAwakeTimeProvider;
@@ -27,19 +32,25 @@ import org.eclipse.leshan.server.queue.StaticClientAwakeTimeProvider;
 public final class Harness {
 
     private final LeshanServer server;
+    private final Dtls dtls;
+    private final Security security = new Security();
+    private final Faults faults = new Faults();
+    private final CaliforniumServerEndpointsProvider endpoints;
     private final Commands commands;
     private final Lines lines;
 
     private Harness(Options options, Lines lines) throws IOException {
         this.lines = lines;
-        // Further transports are further protocol providers here: CoapsServerProtocolProvider with a security store.
-        CaliforniumServerEndpointsProvider endpoints =
-                new CaliforniumServerEndpointsProvider.Builder(new CoapServerProtocolProvider())
-                        .addEndpoint(options.coap, Protocol.COAP)
-                        .build();
+        dtls = options.coaps == null ? null : new Dtls(lines, faults);
+        endpoints = endpoints(options);
         server = new LeshanServerBuilder()
                 .setObjectModelProvider(new VersionedModelProvider(models(options.models)))
                 .setClientAwakeTimeProvider(new StaticClientAwakeTimeProvider(options.awakeMs))
+                .setSecurityStore(security.store)
+                .setPrivateKey(options.privateKey)
+                .setPublicKey(options.chain == null ? options.publicKey : null)
+                .setCertificateChain(options.chain)
+                .setTrustedCertificates(options.trusted)
                 .setEndpointsProviders(endpoints)
                 .build();
         Events events = new Events(lines);
@@ -48,15 +59,37 @@ public final class Harness {
         server.getSendService().addListener(events);
         server.getPresenceService().addListener(events);
         server.start();
-        Faults faults = new Faults();
+        if (dtls != null && server.getEndpoint(Protocol.COAPS) == null) {
+            throw new IllegalStateException("no CoAP over DTLS with these options; the log says why");
+        }
         endpoints.getCoapServer().getEndpoints().forEach(endpoint -> endpoint.addInterceptor(faults));
         commands = new Commands(server, faults, lines);
     }
 
-    public static void main(String[] args) throws IOException {
+    private CaliforniumServerEndpointsProvider endpoints(Options options) {
+        List<ServerProtocolProvider> providers = new ArrayList<>(List.of(new CoapServerProtocolProvider()));
+        if (dtls != null) {
+            providers.add(dtls);
+        }
+        CaliforniumServerEndpointsProvider.Builder builder = new CaliforniumServerEndpointsProvider.Builder(
+                providers.toArray(ServerProtocolProvider[]::new)).addEndpoint(options.coap, Protocol.COAP);
+        if (dtls != null) {
+            builder.addEndpoint(options.coaps, Protocol.COAPS);
+        }
+        return builder.setConfiguration((Configuration configuration) -> {
+            if (options.blockSize != null) {
+                configuration.set(CoapConfig.PREFERRED_BLOCK_SIZE, options.blockSize);
+            }
+            if (dtls != null) {
+                Dtls.configure(configuration, options);
+            }
+        }).build();
+    }
+
+    public static void main(String[] args) throws IOException, GeneralSecurityException {
         Lines lines = new Lines(System.out);
         Harness harness = new Harness(Options.parse(args), lines);
-        lines.put(lines.event("ready").put("port", harness.server.getEndpoint(Protocol.COAP).getURI().getPort()));
+        lines.put(harness.ports(lines.event("ready")));
         harness.serve(new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
         harness.server.destroy();
         System.exit(0);
@@ -79,8 +112,48 @@ public final class Harness {
                 lines.put(lines.answer(command).put("ok", true));
                 return;
             }
-            commands.run(command);
+            try {
+                run(command);
+            } catch (IOException | RuntimeException error) {
+                commands.fail(command, error);
+            }
         }
+    }
+
+    /** What concerns the server as a whole; the rest concerns its clients. */
+    private void run(JsonNode command) throws IOException {
+        ObjectNode answer = lines.answer(command).put("ok", true);
+        switch (command.path("cmd").asText()) {
+            case "security-add" -> lines.put(answer.put("replaced", security.add(command)));
+            case "security-remove" -> lines.put(answer.put("removed", security.remove(command)));
+            case "dtls-forget" -> {
+                requireDtls();
+                dtls.forget();
+                lines.put(answer);
+            }
+            case "dtls-restart" -> {
+                requireDtls();
+                Endpoint endpoint = endpoints.getCoapServer().getEndpoint(server.getEndpoint(Protocol.COAPS).getURI());
+                endpoint.stop();
+                endpoint.start();
+                lines.put(answer);
+            }
+            default -> commands.run(command);
+        }
+    }
+
+    private void requireDtls() {
+        if (dtls == null) {
+            throw new IllegalStateException("there is no DTLS without --coaps");
+        }
+    }
+
+    private ObjectNode ports(ObjectNode line) {
+        line.put("port", server.getEndpoint(Protocol.COAP).getURI().getPort());
+        if (dtls != null) {
+            line.put("coaps_port", server.getEndpoint(Protocol.COAPS).getURI().getPort());
+        }
+        return line;
     }
 
     private static List<ObjectModel> models(File directory) throws IOException {
@@ -90,44 +163,5 @@ public final class Harness {
         List<ObjectModel> models = new ArrayList<>(ObjectLoader.loadAllDefault());
         models.addAll(ObjectLoader.loadObjectsFromDir(directory, true));
         return models;
-    }
-
-    /** What the command line says. */
-    private static final class Options {
-        InetSocketAddress coap = new InetSocketAddress("127.0.0.1", 0);
-        File models;
-        int awakeMs = 93_000;
-
-        static Options parse(String[] args) {
-            Options options = new Options();
-            for (int i = 0; i < args.length; i += 2) {
-                if (i + 1 == args.length) {
-                    throw new IllegalArgumentException(args[i] + " needs a value");
-                }
-                String value = args[i + 1];
-                switch (args[i]) {
-                    case "--coap" -> options.coap = address(value);
-                    case "--models" -> options.models = new File(value);
-                    case "--awake-ms" -> options.awakeMs = Integer.parseInt(value);
-                    default -> throw new IllegalArgumentException(
-                            "unknown option " + args[i] + "; there are --coap HOST:PORT, --models DIR, --awake-ms MS");
-                }
-            }
-            if (options.models == null) {
-                options.models = besideTheJar();
-            }
-            return options;
-        }
-
-        private static InetSocketAddress address(String text) {
-            int colon = text.lastIndexOf(':');
-            return new InetSocketAddress(text.substring(0, colon), Integer.parseInt(text.substring(colon + 1)));
-        }
-
-        /** The jar lies in target/, the models beside that directory. */
-        private static File besideTheJar() {
-            String code = Harness.class.getProtectionDomain().getCodeSource().getLocation().getPath();
-            return new File(new File(code).getParentFile().getParentFile(), "models");
-        }
     }
 }

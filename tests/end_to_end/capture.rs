@@ -1,0 +1,143 @@
+//! What is really on the wire: dumpcap captures the loopback, tshark reads it.
+
+use crate::record::Record;
+use serde_json::Value;
+use std::io::Read;
+use std::net::UdpSocket;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// Tries of a probe, and how long each may take to show up.
+const PROBES: u32 = 100;
+const PROBE_WAIT: Duration = Duration::from_millis(200);
+
+/// Name of a capture in its directory.
+const FILE: &str = "trace.pcapng";
+
+/// What dumpcap wrote so far, and whether it has ended.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+/// A capture under way.
+pub struct Capture {
+    dumpcap: Child,
+    written: Arc<(Mutex<Written>, Condvar)>,
+    probe: UdpSocket,
+    port: u16,
+}
+
+impl Capture {
+    /// Captures what goes to and from a UDP port on the loopback; when this returns, it does.
+    pub fn start(port: u16) -> Capture {
+        let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
+        probe.connect(probe.local_addr().unwrap()).unwrap();
+        let filter = format!("udp port {port} or udp port {}", probe.local_addr().unwrap().port());
+        // Into a pipe it writes at once, into a file twice a second.
+        let mut dumpcap = Command::new("dumpcap")
+            .args(["-q", "-i", "lo", "-f", &filter, "-w", "-"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("dumpcap: apt-get install tshark");
+        let written = Arc::new((Mutex::new(Written::default()), Condvar::new()));
+        let (mut stdout, shared) = (dumpcap.stdout.take().unwrap(), Arc::clone(&written));
+        std::thread::spawn(move || {
+            let mut chunk = [0; 65_536];
+            loop {
+                let length = stdout.read(&mut chunk).unwrap_or(0);
+                let mut written = shared.0.lock().unwrap();
+                written.bytes.extend(&chunk[..length]);
+                written.ended = length == 0;
+                shared.1.notify_all();
+                if length == 0 {
+                    return;
+                }
+            }
+        });
+        let mut capture = Capture { dumpcap, written, probe, port };
+        capture.probe(b"lpwad: the capture begins");
+        capture
+    }
+
+    /// What was sent before this call is in the trace.
+    pub fn stop(mut self) -> Trace {
+        self.probe(b"lpwad: the capture ends");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), &self.written.0.lock().unwrap().bytes).unwrap();
+        Trace { dir, port: self.port }
+    }
+
+    /// Sends a datagram to ourselves until it shows up: packets are captured in order.
+    fn probe(&mut self, text: &[u8]) {
+        for _ in 0..PROBES {
+            self.probe.send(text).unwrap();
+            let absent = |written: &mut Written| !written.ended && !contains(&written.bytes, text);
+            let guard = self.written.0.lock().unwrap();
+            let (written, _) = self.written.1.wait_timeout_while(guard, PROBE_WAIT, absent).unwrap();
+            if contains(&written.bytes, text) {
+                return;
+            }
+            if written.ended {
+                break;
+            }
+        }
+        let _ = self.dumpcap.kill();
+        let mut said = String::new();
+        let _ = self.dumpcap.stderr.take().unwrap().read_to_string(&mut said);
+        panic!("dumpcap captures nothing on the loopback (it needs root, or the group wireshark): {said}");
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.dumpcap.kill();
+        let _ = self.dumpcap.wait();
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// A finished capture.
+pub struct Trace {
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Trace {
+    /// DTLS records in their order; what is encrypted stays so.
+    pub fn records(&self) -> Vec<Record> {
+        self.read(&[])
+    }
+
+    /// The same, decrypted as far as sessions began in the capture with this pre-shared key (hex digits).
+    pub fn records_with_psk(&self, key: &str) -> Vec<Record> {
+        self.read(&["-o", &format!("dtls.psk:{key}")])
+    }
+
+    fn read(&self, more: &[&str]) -> Vec<Record> {
+        let port = self.port;
+        let mut tshark = Command::new("tshark");
+        tshark.arg("-r").arg(self.dir.path().join(FILE)).args(["-d", &format!("udp.port=={port},dtls")]);
+        tshark.args(["-d", &format!("dtls.port=={port},coap")]).args(more);
+        tshark.args([
+            "-Y",
+            &format!("udp.port=={port}"),
+            "-T",
+            "json",
+            "--no-duplicate-keys",
+            "-J",
+            "frame udp dtls coap",
+        ]);
+        let output = tshark.stdin(Stdio::null()).output().expect("tshark: apt-get install tshark");
+        assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
+        let frames: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON from tshark");
+        frames.iter().flat_map(|frame| Record::of_datagram(&frame["_source"]["layers"], port)).collect()
+    }
+}
