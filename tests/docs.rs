@@ -90,14 +90,18 @@ fn limits_are_described_as_the_code_has_them() {
     let mut text = String::from(
         "# Limits\n\nEvery bound of the daemon and its serial plugin with its value. Made from the constants in the code by `cargo xtask docs`;\n\
          what happens beyond a bound is said with it. What is dropped is counted: `lpwad status --json` has the counters of radios,\n\
-         network and gateway, `lpwad node show` those of a node. Bounds that a user may choose are in `config/lpwad.toml` and in the\n\
+         network, gateway and shell, `lpwad node show` those of a node; the column \"counted\" names the one for this bound. Bounds that a user may choose are in `config/lpwad.toml` and in the\n\
          device profiles.\n",
     );
     for (place, heading) in PLACES {
         let bounds: Vec<String> =
             sources(Path::new(place)).iter().flat_map(|(path, text)| bounds(path, text)).collect();
         if !bounds.is_empty() {
-            let _ = write!(text, "\n## {heading}\n\n| bound | value | where |\n|---|---|---|\n{}", bounds.concat());
+            let _ = write!(
+                text,
+                "\n## {heading}\n\n| bound | value | counted | where |\n|---|---|---|---|\n{}",
+                bounds.concat()
+            );
         }
     }
     same("docs/limits.md", &text);
@@ -116,14 +120,27 @@ fn bounds(path: &Path, text: &str) -> Vec<String> {
         if let Some((name, rest)) = declared.and_then(|(_, rest)| rest.split_once(": "))
             && let Some((kind, value)) = rest.split_once(" = ")
             && WORDS.iter().any(|word| name.contains(word))
-            && ["usize", "u8", "u16", "u32", "u64", "Duration", "std::time::Duration", "(Duration, Duration)"]
-                .contains(&kind)
+            && [
+                "usize",
+                "u8",
+                "u16",
+                "u32",
+                "u64",
+                "i32",
+                "i64",
+                "Duration",
+                "std::time::Duration",
+                "(Duration, Duration)",
+            ]
+            .contains(&kind)
         {
             assert!(!about.is_empty(), "{}: {name} needs a `///` line that says what it bounds", path.display());
+            let (about, counted) = about.split_once("Counted: ").unwrap_or((&about, ""));
             rows.push(format!(
-                "| {} | {} | `{}` in `{}` |\n",
-                about.replace('|', "\\|"),
+                "| {} | {} | {} | `{}` in `{}` |\n",
+                about.trim().replace('|', "\\|"),
                 shown(name, value),
+                counted.trim_end_matches('.'),
                 name,
                 path.display()
             ));

@@ -1,5 +1,6 @@
 //! Events: what the journal and `lpwad run --json` show. Names are stable; they go into the field `LPWAD_EVENT`.
 
+use crate::session::Reason;
 use log::Level;
 use lpwad_lorawan::DevEui;
 
@@ -53,6 +54,32 @@ events! {
     RadioFault = "radio-fault", Warn;
     /// A radio's fault is over.
     RadioRecovered = "radio-recovered", Info;
+    /// This system cannot do all of the sandbox of plugins; they run with the rest of it.
+    SandboxIncomplete = "sandbox-incomplete", Warn;
+    /// A plugin said nothing in time: no `hello`, no `ready`, or no line; it is started again.
+    PluginSilent = "plugin-silent", Warn;
+    /// A plugin wrote too many lines that are no messages; it is started again.
+    PluginGarbage = "plugin-garbage", Warn;
+    /// A plugin wrote a line that does not end; it is started again.
+    PluginLineTooLong = "plugin-line-too-long", Warn;
+    /// A plugin wrote too many lines in a second; it is started again.
+    PluginFlood = "plugin-flood", Warn;
+    /// A plugin speaks another protocol or version, or is of another kind; it is started again.
+    PluginIncompatible = "plugin-incompatible", Warn;
+    /// What a plugin says that its radio can do cannot be; it is started again.
+    PluginSheetRefused = "plugin-sheet-refused", Warn;
+    /// A plugin's process ended by itself, or could not be started; it is started again.
+    PluginEnded = "plugin-ended", Warn;
+    /// A plugin did not read what it was told; it is started again.
+    PluginNotReading = "plugin-not-reading", Warn;
+    /// A plugin writes more to standard error than is logged; said once a run.
+    PluginLogFlood = "plugin-log-flood", Warn;
+    /// A radio's clock went another way than time does; said ten times a minute.
+    RadioClockJumped = "radio-clock-jumped", Warn;
+    /// A radio told the end of a transmission that nobody waits for, any more or at all; said ten times a minute.
+    TxdoneUnexpected = "txdone-unexpected", Warn;
+    /// A radio did not tell what became of a transmission.
+    TxdoneMissing = "txdone-missing", Warn;
     /// A frame was not accepted; of each reason ten a minute are said, and the next one says how many were not.
     FrameDropped = "frame-dropped", Info;
     /// A node asked to join and gets an answer.
@@ -101,8 +128,46 @@ events! {
     PolicyVerdict = "policy-verdict", Info;
     /// No session opens to a server.
     PolicyRefused = "policy-refused", Warn;
-    /// A session's socket could not be opened.
+    /// A DTLS session is open.
+    SessionOpened = "session-opened", Info;
+    /// A session could not be opened for a reason of this host: no socket, no address of the server's name.
     SessionFailed = "session-failed", Warn;
+    /// The node has no credential that DTLS could use.
+    DtlsNoCredential = "dtls-no-credential", Warn;
+    /// The server did not answer the handshake.
+    DtlsNoAnswer = "dtls-no-answer", Warn;
+    /// The server fell silent when keys were used: probably the pre-shared key is wrong.
+    DtlsWrongKey = "dtls-wrong-key", Warn;
+    /// The server does not know the identity of the pre-shared key.
+    DtlsUnknownIdentity = "dtls-unknown-identity", Warn;
+    /// The server's raw public key is not the configured one.
+    DtlsWrongServerKey = "dtls-wrong-server-key", Error;
+    /// The server's certificate bears another name.
+    DtlsWrongName = "dtls-wrong-name", Error;
+    /// The server's certificate is not valid today.
+    DtlsCertificateExpired = "dtls-certificate-expired", Warn;
+    /// The server's certificate is not accepted.
+    DtlsCertificateRefused = "dtls-certificate-refused", Error;
+    /// The server does not accept the node's credential.
+    DtlsCredentialRefused = "dtls-credential-refused", Warn;
+    /// Certificates have dates, and the clock of this host is not trusted.
+    DtlsClockUnknown = "dtls-clock-unknown", Warn;
+    /// Server and profile have no cipher suite in common.
+    DtlsNoCommonSuite = "dtls-no-common-suite", Warn;
+    /// The server does not speak DTLS 1.2.
+    DtlsVersion = "dtls-version", Warn;
+    /// The server broke a rule of the handshake.
+    DtlsProtocol = "dtls-protocol", Warn;
+    /// The server refused with another alert.
+    DtlsAlert = "dtls-alert", Warn;
+    /// The server closed the session; it is opened again when the node speaks.
+    DtlsEnded = "dtls-ended", Info;
+    /// Too many forged records came; the session is renewed.
+    DtlsForged = "dtls-forged", Warn;
+    /// The node's credential was changed; the session under the old one is closed.
+    DtlsKeyChanged = "dtls-key-changed", Info;
+    /// A session was put aside to make room; it is resumed when the node speaks.
+    DtlsParked = "dtls-parked", Debug;
     /// A server has been told by Send what it missed of a node.
     BacklogDelivered = "backlog-delivered", Info;
     /// A server does not take Send; what it missed is kept until the node registers anew, within the bounds.
@@ -115,6 +180,34 @@ events! {
     StoreFailed = "store-failed", Error;
     /// The store can be written again.
     StoreRecovered = "store-recovered", Info;
+}
+
+impl Kind {
+    /// What is said when a session could not be opened, or has ended.
+    #[must_use]
+    pub fn of_down(reason: Reason) -> Kind {
+        match reason {
+            Reason::Socket | Reason::Unresolved => Kind::SessionFailed,
+            Reason::NoCredential => Kind::DtlsNoCredential,
+            Reason::NoAnswer => Kind::DtlsNoAnswer,
+            Reason::WrongKey => Kind::DtlsWrongKey,
+            Reason::UnknownIdentity => Kind::DtlsUnknownIdentity,
+            Reason::WrongServerKey => Kind::DtlsWrongServerKey,
+            Reason::WrongName => Kind::DtlsWrongName,
+            Reason::CertificateExpired => Kind::DtlsCertificateExpired,
+            Reason::CertificateRefused => Kind::DtlsCertificateRefused,
+            Reason::CredentialRefused => Kind::DtlsCredentialRefused,
+            Reason::ClockUnknown => Kind::DtlsClockUnknown,
+            Reason::NoCommonSuite => Kind::DtlsNoCommonSuite,
+            Reason::Version => Kind::DtlsVersion,
+            Reason::Protocol => Kind::DtlsProtocol,
+            Reason::Alert => Kind::DtlsAlert,
+            Reason::Ended => Kind::DtlsEnded,
+            Reason::Forged => Kind::DtlsForged,
+            Reason::KeyChanged => Kind::DtlsKeyChanged,
+            Reason::Parked => Kind::DtlsParked,
+        }
+    }
 }
 
 /// How much an event says of people and things.
@@ -138,6 +231,18 @@ impl Class {
             Class::Payload => "payload",
         }
     }
+
+    /// Whether a field of this class may be in an event of this level.
+    #[must_use]
+    pub fn may_be_said_at(self, level: Level) -> bool {
+        self != Class::Payload || level >= Level::Debug
+    }
+}
+
+/// The class of a field. One that has none is taken for payload, so that it cannot be said aloud by mistake.
+#[must_use]
+pub fn class_of(field: &str) -> Class {
+    FIELDS.iter().find(|(name, _)| *name == field).map_or(Class::Payload, |(_, class)| *class)
 }
 
 /// The class of each field, by name, beside `node` (identifying), `radio` and `server` (operational). No field has the
@@ -162,8 +267,11 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("fport", Class::Operational),
     ("freq_hz", Class::Operational),
     ("from", Class::Identifying),
+    ("hint", Class::Operational),
     ("location", Class::Identifying),
+    ("jump_ms", Class::Operational),
     ("max_dbm_eirp", Class::Operational),
+    ("missing", Class::Operational),
     ("nodes", Class::Operational),
     ("operation", Class::Operational),
     ("path", Class::Operational),
@@ -172,10 +280,12 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("readings", Class::Operational),
     ("reason", Class::Operational),
     ("removed", Class::Operational),
+    ("resumed", Class::Operational),
     ("retry_in_ms", Class::Operational),
     ("retry_in_s", Class::Operational),
     ("rssi_dbm", Class::Operational),
     ("snr_db", Class::Operational),
+    ("suite", Class::Operational),
     ("suppressed", Class::Operational),
     ("table", Class::Operational),
     ("tx_margin_ms", Class::Operational),
@@ -226,10 +336,12 @@ impl Event {
         self
     }
 
-    /// The same with one more field.
+    /// The same with one more field, unless its class forbids it in an event as loud as this one.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Event {
-        self.fields.push((name, value.to_string()));
+        if class_of(name).may_be_said_at(self.kind.level()) {
+            self.fields.push((name, value.to_string()));
+        }
         self
     }
 
@@ -277,6 +389,19 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn payload_is_never_said_above_debug() {
+        // No field is payload yet; one without a class stands for it.
+        assert_eq!(class_of("frame"), Class::Payload);
+        for kind in Kind::ALL {
+            let event = Event::new(*kind).with("frame", "0167011b").with("endpoint", "urn:x");
+            let said = [event.to_text(), event.to_json().to_string()].iter().all(|text| text.contains("0167011b"));
+            assert_eq!(said, kind.level() >= Level::Debug, "{}", kind.name());
+            assert_eq!(event.fields.iter().any(|(name, _)| *name == "frame"), said, "the journal gets the same fields");
+            assert!(event.to_text().contains("urn:x"), "identifying fields are in the log");
+        }
+    }
 
     #[test]
     fn names_differ_and_text_quotes_what_could_mislead() {

@@ -2,7 +2,9 @@
 
 use crate::config::Config;
 use crate::gateway::control::Request;
+use crate::gateway::event::Event;
 use crate::policy::Analyses;
+pub use crate::session::{Down, Dtls, Reason, Security, Up};
 use core::time::Duration;
 
 /// The time that comes with each input.
@@ -31,10 +33,14 @@ pub enum Input {
     PluginLine(RadioIndex, u64, Result<Vec<u8>, lpwad_link::Oversize>),
     /// The n-th run of a radio's plugin has ended, or could not begin, for people.
     PluginExited(RadioIndex, u64, String),
-    /// A session's socket is open at this local port.
-    Opened(NodeId, u16),
-    /// A session's socket could not be opened, for people.
-    OpenFailed(NodeId, String),
+    /// A session is open.
+    Up(NodeId, Up),
+    /// A session could not be opened, or ended. An open one was closed by the shell already.
+    Down(NodeId, Down),
+    /// The n-th run of a radio's plugin did not read what it was told, and has been killed.
+    PluginNotReading(RadioIndex, u64),
+    /// Something that only the shell can see, to be said: of a plugin's process, or of this system.
+    Noticed(Event),
     /// A datagram from the server of a session.
     Datagram(NodeId, Vec<u8>),
     /// A batch is on disk.

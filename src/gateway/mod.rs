@@ -10,6 +10,7 @@ mod deliver;
 mod downlink;
 pub mod event;
 mod fleet;
+mod handshakes;
 pub mod input;
 pub mod output;
 mod pace;
@@ -32,6 +33,7 @@ use backlog::Backlog;
 use core::time::Duration;
 use event::{Event, Kind};
 use fleet::Fleet;
+use handshakes::Handshakes;
 use input::{Input, NodeId, Now};
 use lpwad_lorawan::{DevEui, Network};
 use lpwad_lwm2m::Registry;
@@ -67,6 +69,7 @@ pub struct Gateway {
     pace: Pace,
     /// Nodes that wait for a token to register, in order.
     paced: VecDeque<NodeId>,
+    handshakes: Handshakes,
     /// Nodes whose client may have something to say.
     dirty: BTreeSet<NodeId>,
     persist: Persist,
@@ -114,6 +117,7 @@ impl Gateway {
             seed,
             pace: Pace::new(REGISTRATIONS_PER_S),
             paced: VecDeque::new(),
+            handshakes: Handshakes::default(),
             dirty: BTreeSet::new(),
             persist: Persist::default(),
             backlog: Backlog::new(config.backlog),
@@ -227,8 +231,10 @@ impl Gateway {
                 });
             }
             Input::PluginExited(radio, run, how) => self.with_radio(radio, |radio| radio.exited(now.mono, run, &how)),
-            Input::Opened(id, port) => self.opened(now, id, port),
-            Input::OpenFailed(id, why) => self.open_failed(now, id, &why),
+            Input::Up(id, up) => self.session_up(now, id, &up),
+            Input::Down(id, down) => self.session_down(now, id, down),
+            Input::PluginNotReading(radio, run) => self.with_radio(radio, |radio| radio.not_reading(now.mono, run)),
+            Input::Noticed(event) => self.say_rarely(now, event),
             Input::Datagram(id, bytes) => self.datagram(now, id, &bytes),
             Input::Committed(ticket) => self.committed(now, ticket),
             Input::CommitFailed(ticket, why) => self.commit_failed(now, ticket, &why),
@@ -262,6 +268,7 @@ impl Gateway {
             .chain(self.fleet.deadline())
             .chain(self.persist.deadline())
             .chain(self.backlog.deadline())
+            .chain(self.handshakes.deadline())
             .chain(paced)
             .chain(sends)
             .chain(stop)
@@ -285,6 +292,7 @@ impl Gateway {
             self.paced.pop_front();
             self.tell_alive(now, id);
         }
+        self.tick_handshakes(now);
         self.tick_backlog(now);
         if self.stopping.is_some_and(|until| until <= now.mono) {
             self.finish_stop(now);
@@ -329,12 +337,10 @@ impl Gateway {
             if verdict == served.verdict {
                 continue;
             }
-            let (name, permits) = (served.config.name.clone(), verdict.permits_nosec());
+            let name = served.config.name.clone();
             served.verdict = verdict.clone();
             self.say_verdict(&name, &verdict);
-            if !permits {
-                self.close_sessions(now, index);
-            }
+            self.close_sessions(now, index, Some(&verdict));
         }
     }
 
@@ -343,6 +349,7 @@ impl Gateway {
             Verdict::Nosec { analysis, .. } => {
                 Event::new(Kind::PolicyVerdict).with("verdict", "nosec").with("analysis", analysis)
             }
+            Verdict::Dtls { reason } => Event::new(Kind::PolicyVerdict).with("verdict", "dtls").with("reason", reason),
             Verdict::Refuse { reason } => Event::new(Kind::PolicyRefused).with("reason", reason),
         };
         self.say(event.server(server));
@@ -355,6 +362,7 @@ impl Gateway {
         self.say(Event::new(Kind::Stopping));
         self.stopping = Some(now.mono + STOP_GRACE);
         self.paced.clear();
+        self.handshakes.stop();
         self.sends.clear();
         self.persist.end(now.mono);
         for id in self.fleet.ids() {

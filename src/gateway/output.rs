@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::input::{NodeId, RadioIndex};
 use crate::store::Batch;
+use lpwad_lorawan::DevEui;
 use std::net::SocketAddr;
 
 /// An output. Adding one is a design change.
@@ -14,18 +15,19 @@ pub enum Output {
     WritePlugin(RadioIndex, String),
     /// End a radio's plugin.
     KillPlugin(RadioIndex),
-    /// Open a clear UDP socket to a server, at this local port if it is free. The policy permitted it.
+    /// Open a session, from this local port if it is free; [`Input::Up`](super::input::Input::Up) or
+    /// [`Input::Down`](super::input::Input::Down) tells what came of it.
     Open {
         /// Whose.
         session: NodeId,
-        /// The server.
-        peer: SocketAddr,
+        /// Where to, and how: as the policy decided.
+        to: Target,
         /// Wanted local port.
         local_port: Option<u16>,
     },
     /// Send a datagram by an open session.
     Send(NodeId, Vec<u8>),
-    /// Close a session's socket.
+    /// Close a session, without a word.
     Close(NodeId),
     /// Write a batch; only one at a time is on its way.
     Commit(Batch),
@@ -35,4 +37,18 @@ pub enum Output {
     Event(Event),
     /// Everything is done; end the process.
     Stopped,
+}
+
+/// Where a session leads, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A clear session. The policy permitted it.
+    Clear(SocketAddr),
+    /// A DTLS session to the `secure_uri` of a server.
+    Dtls {
+        /// Name of the server.
+        server: String,
+        /// Whose credential.
+        node: DevEui,
+    },
 }

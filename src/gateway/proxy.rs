@@ -1,17 +1,20 @@
 //! The LwM2M side of a node: its client's outputs, its session, and when the client may speak.
 //!
-//! Presence follows the node: only an authenticated uplink leads to Register or Update. No datagram leaves for a server
-//! whose verdict does not permit it.
+//! Presence follows the node: only an authenticated uplink leads to Register or Update. No datagram leaves by a session
+//! that the verdict does not permit: a session is never opened below it, and a DTLS session that fails never becomes a
+//! clear one.
 
 use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
-use super::output::Output;
+use super::output::{Output, Target};
 use crate::config::ServerUri;
 use crate::node::Node;
+use crate::policy::Verdict;
+use crate::session::{Down, Reason, Security, State as SessionState, Up, Way};
 use crate::store::Table;
 use crate::store::record::ProxyRecord;
-use lpwad_lwm2m::{ClientEvent, Output as ClientOutput, State as ClientState};
+use lpwad_lwm2m::{ClientEvent, Failure, Output as ClientOutput, State as ClientState};
 
 impl Gateway {
     /// The node spoke: open its session if need be, else let its client speak.
@@ -19,21 +22,57 @@ impl Gateway {
         if self.stopping.is_some() {
             return;
         }
-        let Some(node) = self.fleet.get_mut(id).filter(|node| node.leaves.is_none()) else { return };
+        let Some(node) = self.fleet.get(id).filter(|node| node.leaves.is_none()) else { return };
+        if node.session.is_open() {
+            self.let_speak(now, id);
+        } else if node.session.may_open(now.mono) {
+            self.open(now, id);
+        }
+    }
+
+    /// Asks the shell for a session, the way that the verdict says; handshakes are paced.
+    fn open(&mut self, now: Now, id: NodeId) {
+        let Some(node) = self.fleet.get(id) else { return };
         let Some(served) = self.servers.get(node.server) else { return };
-        if !served.verdict.permits_nosec() {
-            let event = Event::new(Kind::PolicyRefused).node(node.dev_eui).server(&served.config.name);
-            if !std::mem::replace(&mut node.told_refused, true) {
-                self.say(event.with("reason", "the server's verdict permits no session; the node's values are kept"));
+        let (way, to) = match (&served.verdict, node.dtls) {
+            (Verdict::Nosec { .. }, _) => match served.config.uri.as_ref().and_then(ServerUri::literal) {
+                Some(peer) => (Way::Clear, Target::Clear(peer)),
+                None => return,
+            },
+            (Verdict::Dtls { .. }, Some(_)) => {
+                let target = Target::Dtls { server: served.config.name.clone(), node: node.dev_eui };
+                (Way::Dtls, target)
             }
+            (Verdict::Dtls { .. }, None) => return self.tell_refused(id, Reason::NoCredential.hint()),
+            (Verdict::Refuse { .. }, _) => {
+                return self.tell_refused(id, "the server's verdict permits no session; the node's values are kept");
+            }
+        };
+        if way == Way::Dtls && !self.handshakes.admit(now.mono, id) {
             return;
         }
-        let Some(peer) = served.config.uri.as_ref().and_then(ServerUri::literal) else { return };
-        if node.session.want_open(now.mono) {
-            let local_port = node.session.local_port;
-            self.outputs.push_back(Output::Open { session: id, peer, local_port });
-        } else if node.session.is_open() {
-            self.let_speak(now, id);
+        let Some(node) = self.fleet.get_mut(id) else { return };
+        node.session.opening(way);
+        let local_port = node.session.local_port;
+        self.outputs.push_back(Output::Open { session: id, to, local_port });
+    }
+
+    /// Says once that no session may open for a node.
+    fn tell_refused(&mut self, id: NodeId, reason: &str) {
+        let Some(node) = self.fleet.get_mut(id) else { return };
+        let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
+        let event = Event::new(Kind::PolicyRefused).node(node.dev_eui).server(server);
+        if !std::mem::replace(&mut node.told_refused, true) {
+            self.say(event.with("reason", reason));
+        }
+    }
+
+    /// Begins handshakes that waited for a token or for others to end.
+    pub(super) fn tick_handshakes(&mut self, now: Now) {
+        while let Some(id) = self.handshakes.next(now.mono) {
+            if self.fleet.get(id).is_some_and(|node| node.leaves.is_none() && node.session.may_open(now.mono)) {
+                self.open(now, id);
+            }
         }
     }
 
@@ -59,42 +98,96 @@ impl Gateway {
         self.dirty.insert(id);
     }
 
-    pub(super) fn opened(&mut self, now: Now, id: NodeId, port: u16) {
-        let Some(node) = self.fleet.get_mut(id).filter(|node| node.leaves.is_none()) else {
-            // The node has gone meanwhile.
-            self.outputs.push_back(Output::Close(id));
-            return;
-        };
-        let permitted = self.servers.get(node.server).is_some_and(|served| served.verdict.permits_nosec());
-        if !permitted || self.stopping.is_some() {
+    pub(super) fn session_up(&mut self, now: Now, id: NodeId, up: &Up) {
+        self.handshakes.ended(id);
+        let wanted = self.permits(id, &up.security) && self.stopping.is_none();
+        // The node may have gone meanwhile.
+        let node = self.fleet.get_mut(id).filter(|node| node.leaves.is_none());
+        let Some(node) = node else { return self.outputs.push_back(Output::Close(id)) };
+        let Some(is_new) = wanted.then(|| node.session.opened(up)).flatten() else {
+            if node.session.is_open() {
+                node.client.session_down(now.mono);
+            }
             node.session.close();
-            self.outputs.push_back(Output::Close(id));
-            return;
+            self.dirty.insert(id);
+            return self.outputs.push_back(Output::Close(id));
+        };
+        node.client.session_up(now.mono, is_new, up.security.max_block());
+        let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
+        if let Security::Dtls(dtls) = &up.security {
+            let event = Event::new(Kind::SessionOpened).node(node.dev_eui).server(server);
+            let event = event.with("verdict", dtls.mode.verdict()).with("suite", &dtls.suite);
+            self.say(event.with("resumed", dtls.resumed));
         }
-        let is_new = node.session.opened(port);
-        node.client.session_up(now.mono, is_new);
         self.save_proxy(id);
         self.let_speak(now, id);
         self.dirty.insert(id);
     }
 
-    pub(super) fn open_failed(&mut self, now: Now, id: NodeId, why: &str) {
-        let Some(node) = self.fleet.get_mut(id) else { return };
-        node.session.failed(now.mono);
-        let event = Event::new(Kind::SessionFailed).node(node.dev_eui);
-        self.say(event.with("reason", why));
+    /// Whether a session of this security is permitted now.
+    fn permits(&self, id: NodeId, security: &Security) -> bool {
+        let served = self.fleet.get(id).and_then(|node| self.servers.get(node.server));
+        served.is_some_and(|served| permits(&served.verdict, security.way()))
     }
 
-    /// Closes all sessions to a server, without a word.
-    pub(super) fn close_sessions(&mut self, now: Now, server: usize) {
+    /// A session could not be opened, or has ended.
+    pub(super) fn session_down(&mut self, now: Now, id: NodeId, down: Down) {
+        self.handshakes.ended(id);
+        let Some(node) = self.fleet.get_mut(id) else { return };
+        let was_open = node.session.is_open();
+        if was_open {
+            node.client.session_down(now.mono);
+        }
+        let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
+        let event = Event::new(Kind::of_down(down.reason)).node(node.dev_eui).server(server);
+        let mut event = event.with("reason", &down.detail).with("hint", down.reason.hint());
+        match down.reason {
+            Reason::Parked | Reason::KeyChanged | Reason::Ended | Reason::Forged if was_open => node.session.close(),
+            _ => {
+                node.session.failed(now.mono, down);
+                if let SessionState::Failed { until } = node.session.state {
+                    event = event.with("retry_in_s", (until.saturating_sub(now.mono)).as_secs());
+                }
+            }
+        }
+        self.say(event);
+        self.dirty.insert(id);
+    }
+
+    /// The server of a DTLS session is silent: it may have lost it. A new handshake tells.
+    fn renew(&mut self, now: Now, id: NodeId) {
+        let Some(node) = self.fleet.get_mut(id).filter(|node| node.leaves.is_none()) else { return };
+        if !matches!(node.session.security(), Some(Security::Dtls(_))) || self.stopping.is_some() {
+            return;
+        }
+        node.client.session_down(now.mono);
+        node.session.close();
+        node.spoke = true;
+        self.outputs.push_back(Output::Close(id));
+        self.open(now, id);
+        self.dirty.insert(id);
+    }
+
+    /// Closes the sessions to a server that its verdict does not permit any more, without a word; `None`: the server is not
+    /// configured any more.
+    pub(super) fn close_sessions(&mut self, now: Now, server: usize, verdict: Option<&Verdict>) {
         for id in self.fleet.ids() {
             let Some(node) = self.fleet.get_mut(id).filter(|node| node.server == server) else { continue };
             node.told_refused = false;
+            let way = match &node.session.state {
+                SessionState::Opening(way) => *way,
+                SessionState::Open(security) => security.way(),
+                SessionState::Closed | SessionState::Failed { .. } => continue,
+            };
+            if verdict.is_some_and(|verdict| permits(verdict, way)) {
+                continue;
+            }
             if node.session.is_open() {
                 node.client.session_down(now.mono);
-                self.outputs.push_back(Output::Close(id));
             }
             node.session.close();
+            self.handshakes.ended(id);
+            self.outputs.push_back(Output::Close(id));
             self.dirty.insert(id);
         }
     }
@@ -131,19 +224,23 @@ impl Gateway {
                     self.save_proxy(id);
                 }
                 ClientOutput::Sent(outcome) => self.sent(now, id, outcome),
-                ClientOutput::Event(event) => self.client_event(id, event),
+                ClientOutput::Event(event) => {
+                    let silent = is_silence(&event);
+                    self.client_event(id, event);
+                    if silent {
+                        self.renew(now, id);
+                    }
+                }
             }
         }
         self.deliver(now, id);
         self.finish_leaving(now, id);
     }
 
-    /// The only place where a datagram leaves: never for a server whose verdict does not permit it.
+    /// The only place where a datagram leaves: never by a session that the verdict does not permit.
     fn send(&mut self, id: NodeId, bytes: Vec<u8>) {
-        let permitted = self.fleet.get(id).is_some_and(|node| {
-            node.session.is_open() && self.servers.get(node.server).is_some_and(|served| served.verdict.permits_nosec())
-        });
-        if permitted {
+        let security = self.fleet.get(id).and_then(|node| node.session.security());
+        if security.is_some_and(|security| self.permits(id, security)) {
             self.outputs.push_back(Output::Send(id, bytes));
         } else {
             self.count("datagrams_not_permitted");
@@ -163,6 +260,7 @@ impl Gateway {
             server: served.config.name.clone(),
             endpoint: node.endpoint.clone(),
             local_port: node.session.local_port,
+            dtls: node.session.last_way == Way::Dtls,
             snapshot: node.snapshot.clone(),
         })
     }
@@ -210,5 +308,23 @@ impl Gateway {
             _ => {}
         }
         self.say(event);
+    }
+}
+
+/// Whether a session of this kind is permitted: DTLS is never too much, a clear one needs leave.
+fn permits(verdict: &Verdict, way: Way) -> bool {
+    match way {
+        Way::Clear => verdict.permits_nosec(),
+        Way::Dtls => !matches!(verdict, Verdict::Refuse { .. }),
+    }
+}
+
+/// Whether the server did not answer at all.
+fn is_silence(event: &ClientEvent) -> bool {
+    match event {
+        ClientEvent::RegistrationFailed { reason, .. } | ClientEvent::UpdateFailed { reason } => {
+            *reason == Failure::Timeout
+        }
+        _ => false,
     }
 }

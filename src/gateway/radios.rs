@@ -4,7 +4,7 @@ use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{Now, RadioIndex};
 use super::output::Output;
-use crate::radio::{self, Radio};
+use crate::radio::{self, Cause, Radio};
 use lpwad_lorawan::{RadioId, TxOutcome};
 
 impl Gateway {
@@ -48,26 +48,49 @@ impl Gateway {
                     let event = Event::new(Kind::TransmitFailed).radio(&name).with("reason", format!("{outcome:?}"));
                     self.say_rarely(now, event.with("tx_margin_ms", margin_ms.map_or("-".into(), |ms| ms.to_string())));
                 }
-                self.network.handle_tx_done(now.mono, id, frame, outcome);
+                if !self.network.handle_tx_done(now.mono, id, frame, outcome) {
+                    self.say_rarely(now, Event::new(Kind::TxdoneUnexpected).radio(&name));
+                }
             }
-            radio::Output::Lost { reason, retry_in } => {
+            radio::Output::Lost { cause, reason, retry_in } => {
                 self.network.remove_radio(id);
+                if let Some(kind) = kind_of(cause) {
+                    self.say(Event::new(kind).radio(&name).with("reason", &reason));
+                }
                 let event = Event::new(Kind::RadioLost).radio(&name).with("reason", reason);
                 self.say(event.with("retry_in_ms", retry_in.as_millis()));
             }
             radio::Output::Fault(Some(fault)) => {
                 self.say_rarely(now, Event::new(Kind::RadioFault).radio(&name).with("fault", fault));
             }
+            radio::Output::ClockJumped(ms) => {
+                self.say_rarely(now, Event::new(Kind::RadioClockJumped).radio(&name).with("jump_ms", ms));
+            }
             radio::Output::Fault(None) => self.say_rarely(now, Event::new(Kind::RadioRecovered).radio(&name)),
         }
     }
 
     /// Says what a plugin can cause at will: ten times a minute for each kind.
-    fn say_rarely(&mut self, now: Now, event: Event) {
+    pub(super) fn say_rarely(&mut self, now: Now, event: Event) {
         match self.quota.take(now.mono, event.kind.name()) {
             Some(0) => self.say(event),
             Some(suppressed) => self.say(event.with("suppressed", suppressed)),
             None => {}
         }
+    }
+}
+
+/// The event that names why a radio is lost; a fault that the plugin told has been said already.
+fn kind_of(cause: Cause) -> Option<Kind> {
+    match cause {
+        Cause::Fault => None,
+        Cause::Ended => Some(Kind::PluginEnded),
+        Cause::Silent => Some(Kind::PluginSilent),
+        Cause::Garbage => Some(Kind::PluginGarbage),
+        Cause::LineTooLong => Some(Kind::PluginLineTooLong),
+        Cause::Flood => Some(Kind::PluginFlood),
+        Cause::Incompatible => Some(Kind::PluginIncompatible),
+        Cause::Sheet => Some(Kind::PluginSheetRefused),
+        Cause::NotReading => Some(Kind::PluginNotReading),
     }
 }

@@ -86,6 +86,7 @@ impl Gateway {
             let Some(there) = self.fleet.get(id) else { continue };
             let same_proxy = there.endpoint == identity::endpoint(node.dev_eui, node.endpoint.as_deref())
                 && there.server == node.server
+                && there.dtls == node.dtls_mode()
                 && !moved.contains(&id);
             if same_proxy && there.profile == node.profile && self.network.is_configured_as(&network::device(node)) {
                 continue;
@@ -113,10 +114,9 @@ impl Gateway {
         }
         // Nothing more leaves where it is no longer permitted; nodes carry the old numbers of their servers here.
         for (index, served) in before.iter().enumerate() {
-            let still = self.servers.iter().any(|new| new.config == served.config && new.verdict.permits_nosec());
-            if !still {
-                self.close_sessions(now, index);
-            }
+            let verdict = self.servers.iter().find(|new| new.config == served.config).map(|new| &new.verdict);
+            let verdict = verdict.cloned();
+            self.close_sessions(now, index, verdict.as_ref());
         }
         let mut moved = BTreeSet::new();
         for id in self.fleet.ids() {
@@ -153,6 +153,7 @@ impl Gateway {
         }
         self.fleet.hide(id);
         self.paced.retain(|waiting| *waiting != id);
+        self.handshakes.forget(id);
         self.sends.retain(|waiting| *waiting != id);
         self.backlog.missed(dev_eui);
         self.backlog.lost(dev_eui);
@@ -185,9 +186,7 @@ impl Gateway {
         if node.is_deregistering() && now.mono < until {
             return;
         }
-        if node.session.is_open() {
-            self.outputs.push_back(Output::Close(id));
-        }
+        self.outputs.push_back(Output::Close(id));
         self.fleet.remove(id);
     }
 }

@@ -6,7 +6,7 @@ use super::{Gateway, Served};
 use crate::node::Node;
 use crate::policy::Verdict;
 use crate::radio::{Radio, State as RadioState};
-use crate::session::State as SessionState;
+use crate::session::{Security, State as SessionState};
 use lpwad_lwm2m::{State as ClientState, Value};
 use serde_json::{Value as Json, json};
 
@@ -33,6 +33,7 @@ impl Gateway {
     fn status(&self, now: Now) -> Json {
         let registered = self.nodes().filter(|(_, node)| is_registered(node)).count();
         let joined = self.nodes().filter(|(_, node)| self.is_joined(node)).count();
+        let handshakes = self.handshakes.counts();
         let network: serde_json::Map<String, Json> =
             self.network.counters().iter().map(|(name, count)| (name.to_string(), count.into())).collect();
         json!({
@@ -43,6 +44,7 @@ impl Gateway {
             "servers": self.servers.iter().map(server_entry).collect::<Vec<_>>(),
             "nodes": { "configured": self.nodes().count(), "joined": joined, "registered": registered },
             "store": { "commits": self.persist.commits, "failing": self.persist.is_failing() },
+            "handshakes": { "under_way": handshakes.0, "waiting": handshakes.1 },
             "backlog": self.backlog_entry(now),
             "network": network,
             "counts": self.counts,
@@ -88,8 +90,9 @@ impl Gateway {
         let mut whole = self.node_entry(now, node);
         let session = match &node.session.state {
             SessionState::Closed => json!("closed"),
-            SessionState::Opening => json!("opening"),
-            SessionState::Open => json!("nosec"),
+            SessionState::Opening(_) => json!("opening"),
+            SessionState::Open(Security::Clear) => json!("nosec"),
+            SessionState::Open(Security::Dtls(dtls)) => json!(dtls.mode.verdict()),
             SessionState::Failed { .. } => json!("failed"),
         };
         let values: serde_json::Map<String, Json> = node
@@ -101,6 +104,19 @@ impl Gateway {
         let more = json!({
             "verdict": self.servers.get(node.server).map(|served| verdict_json(&served.verdict)),
             "session": session,
+            "dtls": match node.session.security() {
+                Some(Security::Dtls(dtls)) => json!({
+                    "suite": dtls.suite,
+                    "resumed": dtls.resumed,
+                    "max_datagram_bytes": dtls.max_datagram,
+                }),
+                Some(Security::Clear) | None => Json::Null,
+            },
+            "session_fault": node.session.last_down.as_ref().map(|down| json!({
+                "reason": down.reason.name(),
+                "detail": down.detail,
+                "hint": down.reason.hint(),
+            })),
             "local_port": node.session.local_port,
             "last_heard_unix_ms": node.last_heard_unix_ms,
             "lorawan": self.network.device_status(node.dev_eui).map(|status| json!({
@@ -169,6 +185,7 @@ fn radio_entry(radio: &Radio) -> Json {
         "tx_frames": radio.tx_frames,
         "bad_lines": radio.bad_lines,
         "starts": radio.starts,
+        "clock_jumps": radio.clock_jumps,
         "plugin": radio.plugin_counters,
     })
 }
@@ -187,6 +204,7 @@ fn verdict_json(verdict: &Verdict) -> Json {
         Verdict::Nosec { analysis, until_day } => {
             json!({ "verdict": "nosec", "analysis": analysis, "until_day": until_day })
         }
+        Verdict::Dtls { reason } => json!({ "verdict": "dtls", "reason": reason }),
         Verdict::Refuse { reason } => json!({ "verdict": "refuse", "reason": reason }),
     }
 }

@@ -2,12 +2,14 @@
 //! code (`lorawan` encoders), one server that is a few datagrams.
 
 use super::event::Kind;
-use super::input::RadioIndex;
+use super::input::{Down, Dtls, RadioIndex, Reason, Security as Secured, Up};
+use super::output::Target;
 use super::*;
 use crate::config::{Config, Security, ServerUri};
 use lpwad_lorawan::{Activation, Key, Region};
 
 mod backlog;
+mod dtls;
 mod flood;
 mod reload;
 
@@ -20,6 +22,22 @@ const RADIO: RadioIndex = RadioIndex(0);
 const NWK: [u8; 16] = [1; 16];
 const APP: [u8; 16] = [2; 16];
 
+/// What comes of handshakes.
+#[derive(Clone, Copy)]
+enum Handshakes {
+    Succeed {
+        resumed: bool,
+    },
+    Fail(Reason),
+    /// The test says it.
+    Held,
+}
+
+fn dtls(resumed: bool) -> Secured {
+    let suite = "TLS_PSK_WITH_AES_128_CCM_8".into();
+    Secured::Dtls(Dtls { mode: config::DtlsMode::Psk, suite, resumed, max_datagram: 512 })
+}
+
 struct Rig {
     gateway: Gateway,
     now: Duration,
@@ -28,6 +46,7 @@ struct Rig {
     /// The latest record of each key, as the disk has it.
     disk: Loaded,
     disk_works: bool,
+    handshakes: Handshakes,
     fcnt: u32,
     /// When the plugin gives its next sign of life.
     alive: Duration,
@@ -43,6 +62,7 @@ fn config(confirmed: bool) -> Config {
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
         rx1_delay_s: 5,
+        dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
         backlog: crate::config::Backlog::default(),
         radios: vec![crate::config::Radio {
             name: "roof".into(),
@@ -56,6 +76,7 @@ fn config(confirmed: bool) -> Config {
             secure_uri: None,
             security: Security::Auto,
             reachable: true,
+            dtls: config::Dtls::default(),
         }],
         nodes: vec![crate::config::Node {
             dev_eui: DEV_EUI,
@@ -68,6 +89,7 @@ fn config(confirmed: bool) -> Config {
             },
             server: 0,
             endpoint: None,
+            credential: None,
         }],
         warnings: Vec::new(),
     }
@@ -94,8 +116,17 @@ impl Rig {
         let gateway = Gateway::new(now, config, analyses, &disk, 7);
         let unix = now.unix_ms.is_some();
         let now = now.mono;
-        let mut rig =
-            Rig { gateway, now, unix, outputs: Vec::new(), disk, disk_works: true, fcnt: 0, alive: now + S(10) };
+        let mut rig = Rig {
+            gateway,
+            now,
+            unix,
+            outputs: Vec::new(),
+            disk,
+            disk_works: true,
+            handshakes: Handshakes::Succeed { resumed: false },
+            fcnt: 0,
+            alive: now + S(10),
+        };
         rig.drain();
         rig.input(Input::PluginStarted(RADIO, 1));
         rig.line(r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#);
@@ -121,7 +152,7 @@ impl Rig {
                     Some(Input::Committed(batch.ticket))
                 }
                 Output::Commit(batch) => Some(Input::CommitFailed(batch.ticket, "disk full".into())),
-                Output::Open { session, local_port, .. } => Some(Input::Opened(*session, local_port.unwrap_or(4000))),
+                Output::Open { session, to, local_port } => self.answer_open(*session, to, local_port.unwrap_or(4000)),
                 _ => None,
             };
             self.outputs.push(output);
@@ -129,6 +160,19 @@ impl Rig {
                 self.gateway.handle(self.time(), input);
             }
         }
+    }
+
+    /// What the shell says to a session that is asked for; nothing, if a test says it itself.
+    fn answer_open(&mut self, session: NodeId, to: &Target, local_port: u16) -> Option<Input> {
+        let security = match (to, self.handshakes) {
+            (Target::Clear(_), _) => Secured::Clear,
+            (Target::Dtls { .. }, Handshakes::Held) => return None,
+            (Target::Dtls { .. }, Handshakes::Fail(reason)) => {
+                return Some(Input::Down(session, Down::new(reason, "x")));
+            }
+            (Target::Dtls { .. }, Handshakes::Succeed { resumed }) => dtls(resumed),
+        };
+        Some(Input::Up(session, Up { local_port, security }))
     }
 
     fn line(&mut self, line: &str) {

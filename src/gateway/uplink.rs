@@ -16,7 +16,7 @@ use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{Now, RadioIndex};
 use crate::{codec, store::Table};
-use lpwad_lorawan::{DataRate, Output as NetworkOutput, RadioId, TxFrame, Uplink};
+use lpwad_lorawan::{DataRate, Output as NetworkOutput, RadioId, TxFailure, TxFrame, Uplink};
 
 impl Gateway {
     /// Step 3 gave something.
@@ -45,7 +45,8 @@ impl Gateway {
                 self.say(if suppressed > 0 { event.with("suppressed", suppressed) } else { event });
             }
             NetworkOutput::TxFailed { dev_eui, radio, reason } => {
-                let event = Event::new(Kind::TransmitFailed).node(dev_eui).radio(&self.radio_name(radio));
+                let kind = if reason == TxFailure::NoReport { Kind::TxdoneMissing } else { Kind::TransmitFailed };
+                let event = Event::new(kind).node(dev_eui).radio(&self.radio_name(radio));
                 self.say(event.with("reason", format!("{reason:?}")));
             }
         }

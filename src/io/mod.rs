@@ -4,11 +4,19 @@
 mod clock;
 pub mod control;
 pub mod database;
-mod disk;
+pub mod disk;
 pub mod entropy;
+mod handshake;
 pub mod journal;
+pub mod keys;
 pub mod plugins;
+mod resolve;
 pub mod run;
+mod sandbox;
+pub mod seal_key;
+pub mod sealed_keys;
+pub mod secrecy;
+mod secure;
 mod spawn;
 mod udp;
 

@@ -2,14 +2,20 @@
 
 use super::control::{Asked, Control};
 use super::disk::Disk;
+use super::handshake::{Done, Handshakes};
+use super::resolve::{Resolved, Resolver};
+use super::sandbox::{self, Allowance};
+use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::udp::Sockets;
-use super::{Clock, StoreError, entropy, journal, plugins};
+use super::{Clock, StoreError, entropy, journal, plugins, sealed_keys};
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::gateway::control::Request;
+use crate::gateway::event::{Event, Kind};
 use crate::gateway::input::{Input, RadioIndex};
 use crate::gateway::output::Output;
 use crate::policy::Analyses;
+use crate::store::export;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use tokio::io::Interest;
@@ -19,6 +25,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Lines of plugins that may wait for the gateway; a plugin that writes more is slowed down.
 const LINES_WAITING: usize = 256;
+/// Handshakes that have ended and may wait for the loop; their thread waits beyond that.
+const HANDSHAKES_WAITING: usize = 64;
+/// Answers of the name service that may wait for the loop.
+const ANSWERS_WAITING: usize = 16;
 
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +82,13 @@ fn raise_file_limit() {
         // A lower limit only means fewer proxies; each failure to open is said.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
+/// Who waits for an answer of the gateway.
+struct Asker {
+    reply: oneshot::Sender<serde_json::Value>,
+    /// Whether the shell adds its own counters.
+    wants_status: bool,
 }
 
 struct Shell {
@@ -83,9 +99,11 @@ struct Shell {
     inputs: mpsc::Receiver<Input>,
     to_gateway: mpsc::Sender<Input>,
     disk_inputs: mpsc::Receiver<Input>,
-    sockets: Sockets,
+    sessions: Sessions,
+    handshaken: mpsc::Receiver<Done>,
+    resolved: mpsc::Receiver<Resolved>,
     json: bool,
-    replies: BTreeMap<u64, oneshot::Sender<serde_json::Value>>,
+    replies: BTreeMap<u64, Asker>,
     next_request: u64,
     stopped: bool,
 }
@@ -98,13 +116,17 @@ impl Shell {
         for (index, radio) in config.radios.iter().enumerate() {
             let plugin =
                 plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
-            slots.push(Slot::new(RadioIndex(index as u16), radio.name.clone(), plugin.exec, to_gateway.clone()));
+            let (index, allowance) = (RadioIndex(index as u16), Allowance::new(&plugin, &radio.settings));
+            slots.push(Slot::new(index, radio.name.clone(), plugin.exec, allowance, to_gateway.clone()));
         }
         let (to_disk, disk_inputs) = mpsc::channel(4);
-        let (disk, loaded) = Disk::open(&options.state_dir, to_disk)?;
+        let (disk, opened) = Disk::open(&options.state_dir, to_disk)?;
         let clock = Clock::start();
-        let gateway = Gateway::new(clock.now(), config, analyses, &loaded, entropy::seed()?);
-        Ok(Shell {
+        let (done, handshaken) = mpsc::channel(HANDSHAKES_WAITING);
+        let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
+        let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
+        let gateway = Gateway::new(clock.now(), config, analyses, &opened.loaded, entropy::seed()?);
+        let shell = Shell {
             clock,
             gateway,
             slots,
@@ -112,12 +134,18 @@ impl Shell {
             inputs,
             to_gateway,
             disk_inputs,
-            sockets: Sockets::new()?,
+            sessions,
+            handshaken,
+            resolved,
             json: options.json,
             replies: BTreeMap::new(),
             next_request: 0,
             stopped: false,
-        })
+        };
+        for node in opened.damaged_exports {
+            shell.say(&Event::new(Kind::RecordDamaged).node(node).with("table", export::TABLE));
+        }
+        Ok(shell)
     }
 
     async fn serve(mut self, options: &Options) -> Result<(), RunError> {
@@ -129,12 +157,16 @@ impl Shell {
         let (ask, mut asked) = mpsc::channel::<Asked>(16);
         let path = &options.control_socket;
         let control = Control::listen(path, ask).map_err(|error| RunError::Control { path: path.clone(), error })?;
-        let epoll = self.sockets.epoll().0.try_clone()?;
+        let epoll = self.sessions.sockets().epoll().0.try_clone()?;
         #[expect(unsafe_code, reason = "the safe constructor is deprecated; this one states its condition")]
         // SAFETY: an `OwnedFd` that the `AsyncFd` owns is open, and the same one, until that is dropped.
         let epoll =
             unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(std::io::Error::other)?;
         self.drain();
+        let missing = sandbox::missing();
+        if !missing.is_empty() {
+            self.input(Input::Noticed(Event::new(Kind::SandboxIncomplete).with("missing", missing.join("; "))));
+        }
         while !self.stopped {
             let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());
             let tick = async {
@@ -147,13 +179,21 @@ impl Shell {
                 biased;
                 _ = terminate.recv() => self.input(Input::Stop),
                 _ = interrupt.recv() => self.input(Input::Stop),
-                _ = hang_up.recv() => reload(&options.config, &self.to_gateway)?,
+                _ = hang_up.recv() => reload(options, &self.to_gateway)?,
                 input = self.disk_inputs.recv() => match input {
                     Some(input) => self.input(input),
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
                 () = tick => self.input(Input::Tick),
                 Some(input) = self.inputs.recv() => self.input(input),
+                Some(done) = self.handshaken.recv() => {
+                    let inputs = self.sessions.handshaken(self.clock.now(), done, &mut self.disk);
+                    self.inputs(inputs);
+                }
+                Some(resolved) = self.resolved.recv() => {
+                    let inputs = self.sessions.resolved(self.clock.now(), &resolved, &mut self.disk);
+                    self.inputs(inputs);
+                }
                 ready = epoll.readable() => {
                     let mut guard = ready?;
                     if self.receive()? == 0 {
@@ -162,7 +202,8 @@ impl Shell {
                 }
                 Some((request, reply)) = asked.recv() => {
                     self.next_request += 1;
-                    self.replies.insert(self.next_request, reply);
+                    let wants_status = matches!(request, Request::Status);
+                    self.replies.insert(self.next_request, Asker { reply, wants_status });
                     self.input(Input::Request(self.next_request, request));
                 }
             }
@@ -180,20 +221,29 @@ impl Shell {
 
     /// Takes what the sockets have; gives how many of them had something.
     fn receive(&mut self) -> std::io::Result<usize> {
-        let mut datagrams = Vec::new();
-        let ready = self.sockets.receive(|session, bytes| datagrams.push((session, bytes)))?;
-        for (session, bytes) in datagrams {
-            self.input(Input::Datagram(session, bytes));
-        }
+        let mut inputs = Vec::new();
+        let ready = self.sessions.receive(self.clock.now(), &mut self.disk, &mut inputs)?;
+        self.inputs(inputs);
         Ok(ready)
     }
 
-    fn input(&mut self, input: Input) {
-        self.gateway.handle(self.clock.now(), input);
-        self.drain();
+    fn inputs(&mut self, inputs: Vec<Input>) {
+        for input in inputs {
+            self.input(input);
+        }
     }
 
-    /// Carries out what the gateway wants. Opening a socket gives an input at once.
+    fn input(&mut self, input: Input) {
+        let ended = match &input {
+            Input::Reload(config, _) => self.sessions.reload(config, &mut self.disk),
+            _ => Vec::new(),
+        };
+        self.gateway.handle(self.clock.now(), input);
+        self.drain();
+        self.inputs(ended);
+    }
+
+    /// Carries out what the gateway wants. Opening a session can give an input at once.
     fn drain(&mut self) {
         let mut more = VecDeque::new();
         loop {
@@ -214,30 +264,32 @@ impl Shell {
             Output::StartPlugin(radio) => self.slot(radio)?.start(),
             Output::WritePlugin(radio, line) => self.slot(radio)?.write(line),
             Output::KillPlugin(radio) => self.slot(radio)?.kill(),
-            Output::Open { session, peer, local_port } => {
-                return Some(match self.sockets.open(session, peer, local_port) {
-                    Ok(port) => Input::Opened(session, port),
-                    Err(error) => Input::OpenFailed(session, error.to_string()),
-                });
+            Output::Open { session, to, local_port } => {
+                return self.sessions.open(self.clock.now(), session, to, local_port, &mut self.disk);
             }
-            Output::Send(session, datagram) => self.sockets.send(session, &datagram),
-            Output::Close(session) => self.sockets.close(session),
+            Output::Send(session, datagram) => self.sessions.send(self.clock.now(), session, &datagram),
+            Output::Close(session) => self.sessions.close(session),
             Output::Commit(batch) => self.disk.commit(batch),
-            Output::Reply(request, answer) => {
-                if let Some(reply) = self.replies.remove(&request) {
+            Output::Reply(request, mut answer) => {
+                if let Some(Asker { reply, wants_status }) = self.replies.remove(&request) {
+                    if let Some(answer) = answer.as_object_mut().filter(|_| wants_status) {
+                        answer.insert("sessions".into(), self.sessions.status());
+                    }
                     // The asker has gone.
                     drop(reply.send(answer));
                 }
             }
-            Output::Event(event) => {
-                journal::log(&event);
-                if self.json {
-                    journal::print_json(&event, self.clock.now().unix_ms);
-                }
-            }
+            Output::Event(event) => self.say(&event),
             Output::Stopped => self.stopped = true,
         }
         None
+    }
+
+    fn say(&self, event: &Event) {
+        journal::log(event);
+        if self.json {
+            journal::print_json(event, self.clock.now().unix_ms);
+        }
     }
 
     fn slot(&mut self, radio: RadioIndex) -> Option<&mut Slot> {
@@ -246,10 +298,10 @@ impl Shell {
 }
 
 /// Reads configuration and threat analyses on a thread of their own: files may be many, and disks slow.
-fn reload(path: &Path, to_gateway: &mpsc::Sender<Input>) -> std::io::Result<()> {
-    let (path, to_gateway) = (path.to_path_buf(), to_gateway.clone());
+fn reload(options: &Options, to_gateway: &mpsc::Sender<Input>) -> std::io::Result<()> {
+    let (path, state_dir, to_gateway) = (options.config.clone(), options.state_dir.clone(), to_gateway.clone());
     let read = move || {
-        let config = Config::read(&path)?;
+        let config = sealed_keys::read_config(&path, Some(&state_dir))?;
         let analyses = Analyses::read(&config.analysis_dir)?;
         for warning in &config.warnings {
             log::warn!("{warning}");
@@ -267,8 +319,8 @@ fn reload(path: &Path, to_gateway: &mpsc::Sender<Input>) -> std::io::Result<()> 
 /// Whether `path` can be the state directory of this process: the one of the command line, of the configuration, of
 /// systemd, or the default.
 #[must_use]
-pub fn state_dir(command_line: Option<&Path>, config: &Config) -> PathBuf {
+pub fn state_dir(command_line: Option<&Path>, configured: Option<&Path>) -> PathBuf {
     let systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let named = command_line.map(Path::to_path_buf).or_else(|| config.state_dir.clone()).or_else(systemd);
+    let named = command_line.or(configured).map(Path::to_path_buf).or_else(systemd);
     named.unwrap_or_else(|| PathBuf::from("/var/lib/lpwad"))
 }

@@ -1,5 +1,4 @@
-//! Clear UDP sockets, one per session, all in one level-triggered epoll set, so that a bounded read per turn loses
-//! nothing. Why one socket per session: `docs/decisions/0003-one-socket-per-session.md`.
+//! UDP sockets, one per session, all in one level-triggered epoll set, so that a bounded read per turn loses nothing. Why one socket per session: `docs/decisions/0003-one-socket-per-session.md`.
 
 use crate::gateway::input::NodeId;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -8,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Datagrams that one turn takes from one socket.
-const READS_PER_SOCKET: usize = 8;
+pub const READS_PER_SOCKET: usize = 8;
 /// Sockets that one turn looks at.
 const SOCKETS_PER_TURN: usize = 64;
 /// Longest datagram; what is longer arrives one byte longer than this, and is refused as no CoAP message.
@@ -34,15 +33,9 @@ impl Sockets {
         &self.epoll
     }
 
-    /// Opens a socket to `peer` at `local_port` if that is wanted and free, else at any; gives its port.
-    pub fn open(&mut self, session: NodeId, peer: SocketAddr, local_port: Option<u16>) -> io::Result<u16> {
+    /// Takes over the socket of a session; gives its local port.
+    pub fn add(&mut self, session: NodeId, socket: UdpSocket) -> io::Result<u16> {
         self.close(session);
-        let socket = match local_port.map(|port| bind(peer, port)) {
-            Some(Ok(socket)) => socket,
-            _ => bind(peer, 0)?,
-        };
-        socket.set_nonblocking(true)?;
-        socket.connect(peer)?;
         let port = socket.local_addr()?.port();
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(session.0)))?;
         self.sockets.insert(session, socket);
@@ -64,24 +57,39 @@ impl Sockets {
         }
     }
 
-    /// Takes what is there, within a turn's bounds; gives how many sockets had something. ICMP errors of the peer (connection refused) are hints and passed
-    /// over.
+    /// Takes what is there, within a turn's bounds; gives how many sockets had something.
     pub fn receive(&self, mut each: impl FnMut(NodeId, Vec<u8>)) -> io::Result<usize> {
         let mut events = [EpollEvent::empty(); SOCKETS_PER_TURN];
         let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
-        let mut buffer = [0; MAX_DATAGRAM + 1];
         for event in events.iter().take(ready) {
             let session = NodeId(event.data() as u32);
             let Some(socket) = self.sockets.get(&session) else { continue };
-            for _ in 0..READS_PER_SOCKET {
-                match socket.recv(&mut buffer) {
-                    Ok(length) => each(session, buffer.get(..length).unwrap_or_default().to_vec()),
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                    Err(_) => break,
-                }
-            }
+            drain(socket, READS_PER_SOCKET, |datagram| each(session, datagram.to_vec()));
         }
         Ok(ready)
+    }
+}
+
+/// A socket connected to `peer`, at `local_port` if that is wanted and free, else at any.
+pub fn connect(peer: SocketAddr, local_port: Option<u16>) -> io::Result<UdpSocket> {
+    let socket = match local_port.map(|port| bind(peer, port)) {
+        Some(Ok(socket)) => socket,
+        _ => bind(peer, 0)?,
+    };
+    socket.set_nonblocking(true)?;
+    socket.connect(peer)?;
+    Ok(socket)
+}
+
+/// Takes up to `most` datagrams that are there. ICMP errors of the peer (connection refused) are hints and passed over.
+pub fn drain(socket: &UdpSocket, most: usize, mut each: impl FnMut(&[u8])) {
+    let mut buffer = [0; MAX_DATAGRAM + 1];
+    for _ in 0..most {
+        match socket.recv(&mut buffer) {
+            Ok(length) => each(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -104,7 +112,7 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let peer = server.local_addr().unwrap();
         let mut sockets = Sockets::new().unwrap();
-        let port = sockets.open(NodeId(3), peer, None).unwrap();
+        let port = sockets.add(NodeId(3), connect(peer, None).unwrap()).unwrap();
         let mut received = 0;
         for _ in 0..100 {
             for _ in 0..10 {
@@ -117,8 +125,12 @@ mod tests {
         }
         assert_eq!(received, 1000);
         sockets.close(NodeId(3));
-        assert_eq!(sockets.open(NodeId(3), peer, Some(port)).unwrap(), port);
-        assert_ne!(sockets.open(NodeId(4), peer, Some(port)).unwrap(), port, "a port in use is not taken twice");
+        assert_eq!(sockets.add(NodeId(3), connect(peer, Some(port)).unwrap()).unwrap(), port);
+        assert_ne!(
+            sockets.add(NodeId(4), connect(peer, Some(port)).unwrap()).unwrap(),
+            port,
+            "a port in use is not taken twice"
+        );
         sockets.send(NodeId(9), b"x");
         assert_eq!(sockets.send_failures, 1);
     }
@@ -127,7 +139,7 @@ mod tests {
     fn a_refusing_peer_is_a_hint() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut sockets = Sockets::new().unwrap();
-        sockets.open(NodeId(0), peer, None).unwrap();
+        sockets.add(NodeId(0), connect(peer, None).unwrap()).unwrap();
         sockets.send(NodeId(0), b"x");
         sockets.receive(|_, _| panic!("nothing to receive")).unwrap();
         sockets.receive(|_, _| panic!("nothing to receive")).unwrap();

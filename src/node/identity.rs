@@ -1,12 +1,6 @@
 //! Endpoint names (LwM2M Core 1.1.1 §7.3): what a server knows a node by.
 
-use lpwad_lorawan::DevEui;
-
-/// `urn:dev:mac:<EUI-64>` (RFC 9039 §4.1), unless the configuration names another.
-#[must_use]
-pub fn endpoint(dev_eui: DevEui, configured: Option<&str>) -> String {
-    configured.map_or_else(|| format!("urn:dev:mac:{dev_eui}"), str::to_string)
-}
+pub use crate::config::endpoint;
 
 #[cfg(test)]
 mod tests {

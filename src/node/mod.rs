@@ -4,8 +4,8 @@ pub mod identity;
 pub mod mailbox;
 
 use crate::config;
-use crate::config::Profile;
-use crate::session::Session;
+use crate::config::{DtlsMode, Profile};
+use crate::session::{Session, Way};
 use crate::store::record::{PendingWrite, ProxyRecord, ValuesRecord};
 use core::time::Duration;
 use lpwad_lorawan::{DataRate, DevEui, Uplink};
@@ -49,6 +49,8 @@ pub struct Node {
     pub server: usize,
     /// The proxy's LwM2M client.
     pub client: Client,
+    /// Kind of its credential for DTLS, if it has one.
+    pub dtls: Option<DtlsMode>,
     /// The proxy's session.
     pub session: Session,
     /// What we owe the node.
@@ -99,6 +101,8 @@ impl Node {
         let lifetime_s = profile.registration_lifetime_s();
         let proxy = restored.proxy.filter(|proxy| proxy.server == server.name && proxy.endpoint == endpoint);
         let snapshot = proxy.as_ref().and_then(|proxy| proxy.snapshot.clone());
+        let last_way = if proxy.as_ref().is_some_and(|proxy| proxy.dtls) { Way::Dtls } else { Way::Clear };
+        let session = Session::new(proxy.and_then(|proxy| proxy.local_port), last_way);
         let client_config = ClientConfig {
             endpoint: endpoint.clone(),
             lifetime_s,
@@ -140,7 +144,8 @@ impl Node {
             profile,
             server: config.server,
             client,
-            session: Session::new(proxy.and_then(|proxy| proxy.local_port)),
+            dtls: config.dtls_mode(),
+            session,
             mailbox,
             heard: None,
             last_heard_unix_ms: None,

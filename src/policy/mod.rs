@@ -1,8 +1,9 @@
 //! How a session may open. First form of the policy: a proxy runs NoSec only if the server is on this host by a
 //! literal address **and** an unexpired threat analysis names that server (LwM2M 1.1 §7.1.1; requirements S-03 to
-//! S-05). Whatever is missing, unreadable or not known means no NoSec. Nothing here can be overridden.
+//! S-05). Whatever is missing, unreadable or not known means DTLS, or no session where the server has no `secure_uri`.
+//! Nothing here can be overridden.
 //!
-//! Not yet: segments, evidence, live facts, DTLS as the outcome (this version has no DTLS, so the outcome is `Refuse`).
+//! Not yet: segments, evidence, live facts.
 
 mod analysis;
 
@@ -19,6 +20,11 @@ pub enum Verdict {
         analysis: String,
         /// Last day, counted from 1970-01-01.
         until_day: u32,
+    },
+    /// A session by DTLS only.
+    Dtls {
+        /// Why not a clear one, for the operator.
+        reason: String,
     },
     /// No session.
     Refuse {
@@ -44,37 +50,43 @@ pub const DAY_MS: u64 = 86_400_000;
 /// (rule TA03). A file that does not parse could have named any server, so it forbids as well.
 #[must_use]
 pub fn decide(server: &Server, analyses: &Analyses, unix_ms: Option<u64>) -> Verdict {
-    let refuse = |reason: String| Verdict::Refuse { reason };
+    match nosec(server, analyses, unix_ms) {
+        Ok((analysis, until_day)) => Verdict::Nosec { analysis, until_day },
+        Err(reason) if server.secure_uri.is_some() => Verdict::Dtls { reason },
+        Err(reason) => Verdict::Refuse { reason: format!("{reason}; and it has no secure_uri for DTLS") },
+    }
+}
+
+/// The analysis that permits a clear session, and its last day; or why none does.
+fn nosec(server: &Server, analyses: &Analyses, unix_ms: Option<u64>) -> Result<(String, u32), String> {
     if server.security == Security::Dtls {
-        return refuse("security = \"dtls\", and this version has no DTLS yet".into());
+        return Err("security = \"dtls\"".into());
     }
     let Some(uri) = &server.uri else {
-        return refuse("it has no uri for NoSec, and this version has no DTLS yet".into());
+        return Err("it has no uri for NoSec".into());
     };
     if !uri.is_loopback_literal() {
-        return refuse(format!(
-            "{uri} is not a loopback literal; beyond this host there is no NoSec, and this version has no DTLS yet"
-        ));
+        return Err(format!("{uri} is not a loopback literal, and beyond this host there is no NoSec"));
     }
     let Some(unix_ms) = unix_ms else {
-        return refuse("the clock is not trusted, so every analysis counts as expired".into());
+        return Err("the clock is not trusted, so every analysis counts as expired".into());
     };
     if let Some(invalid) = analyses.invalid.first() {
-        return refuse(format!("an analysis file is invalid: {}", invalid.error));
+        return Err(format!("an analysis file is invalid: {}", invalid.error));
     }
     let today = u32::try_from(unix_ms / DAY_MS).unwrap_or(u32::MAX);
     let mut permitting: Option<&Analysis> = None;
     for analysis in analyses.valid.iter().filter(|analysis| analysis.server == *uri) {
         if today > analysis.expires_day {
-            return refuse(format!("analysis {} for {uri} expired on {}", analysis.id, analysis.expires));
+            return Err(format!("analysis {} for {uri} expired on {}", analysis.id, analysis.expires));
         }
         if permitting.is_none_or(|other| analysis.expires_day < other.expires_day) {
             permitting = Some(analysis);
         }
     }
     match permitting {
-        Some(analysis) => Verdict::Nosec { analysis: analysis.id.clone(), until_day: analysis.expires_day },
-        None => refuse(format!("no threat analysis names {uri} (scope.server)")),
+        Some(analysis) => Ok((analysis.id.clone(), analysis.expires_day)),
+        None => Err(format!("no threat analysis names {uri} (scope.server)")),
     }
 }
 
@@ -86,7 +98,14 @@ mod tests {
     const DAY: u64 = 20_000;
 
     fn server(uri: &str, security: Security) -> Server {
-        Server { name: "s".into(), uri: uri.parse().ok(), secure_uri: None, security, reachable: true }
+        Server {
+            name: "s".into(),
+            uri: uri.parse().ok(),
+            secure_uri: None,
+            security,
+            reachable: true,
+            dtls: crate::config::Dtls::default(),
+        }
     }
 
     fn analyses(texts: &[&str]) -> Analyses {
@@ -171,8 +190,30 @@ mod tests {
     #[test]
     fn s_04_dtls_by_choice_always_wins() {
         let good = file("coap://127.0.0.1:5683", "2030-01-01");
-        let verdict = decide(&server("coap://127.0.0.1", Security::Dtls), &analyses(&[&good]), Some(DAY * DAY_MS));
-        assert!(matches!(verdict, Verdict::Refuse { .. }));
+        let now = Some(DAY * DAY_MS);
+        let wanted = server("coap://127.0.0.1", Security::Dtls);
+        assert!(matches!(decide(&wanted, &analyses(&[&good]), now), Verdict::Refuse { .. }), "it has no secure_uri");
+        let wanted = Server { secure_uri: "coaps://127.0.0.1".parse().ok(), ..wanted };
+        assert!(matches!(decide(&wanted, &analyses(&[&good]), now), Verdict::Dtls { .. }));
+    }
+
+    #[test]
+    fn s_03_where_nosec_is_not_permitted_dtls_is_the_outcome_if_it_can_be() {
+        let with_both = Server {
+            secure_uri: "coaps://site.example:5684".parse().ok(),
+            ..server("coap://127.0.0.1:5683", Security::Auto)
+        };
+        let good = file("coap://127.0.0.1:5683", "2024-10-04");
+        let at = |texts: &[&str], day: u64| decide(&with_both, &analyses(texts), Some(day * DAY_MS));
+        assert!(at(&[&good], DAY).permits_nosec());
+        for verdict in [
+            at(&[&good], DAY + 1),
+            at(&[], DAY),
+            at(&[&good, "schema ="], DAY),
+            decide(&with_both, &analyses(&[&good]), None),
+        ] {
+            assert!(matches!(verdict, Verdict::Dtls { .. }), "{verdict:?}");
+        }
     }
 
     #[test]

@@ -3,14 +3,23 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test that uses them")]
 
 mod air_trace;
+mod backlog;
+mod capture;
 mod cli;
 mod demo;
 mod disk;
+mod dtls;
+mod dtls_peer;
 mod faults;
+mod harness;
+mod keys;
 mod kill;
 mod leshan;
 mod lora_e5;
 mod plugin;
+mod record;
 mod reload;
 mod restart;
+mod secrets;
 mod site;
+mod stress;

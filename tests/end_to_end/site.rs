@@ -8,8 +8,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a test waits for something that must happen, and how long at most for the next line.
+const PATIENCE: Duration = Duration::from_secs(180);
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// Executable of the workspace, beside the daemon's.
 pub fn executable(name: &str) -> PathBuf {
@@ -58,6 +59,11 @@ impl Process {
     /// Waits for a line, also among those seen since `mark`.
     pub fn wait_since(&mut self, mark: usize, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         let mut next = mark;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a process that goes on about something else must not stop the tests"
+        )]
+        let begun = std::time::Instant::now();
         loop {
             while let Some(line) = self.seen.get(next) {
                 if matches(line) {
@@ -65,7 +71,7 @@ impl Process {
                 }
                 next += 1;
             }
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(SILENCE.min(PATIENCE.saturating_sub(begun.elapsed()))) {
                 Ok(line) => self.seen.push(line),
                 Err(error) => {
                     let end = if error == RecvTimeoutError::Timeout { "in time" } else { "before its end" };
@@ -121,6 +127,11 @@ impl Process {
     pub fn terminate(&mut self) -> Option<i32> {
         nix::sys::signal::kill(self.pid(), nix::sys::signal::Signal::SIGTERM).unwrap();
         self.child.wait().unwrap().code()
+    }
+
+    /// Waits for its end.
+    pub fn wait_end(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -188,17 +199,35 @@ impl Site {
 
     /// Configuration for `nodes` nodes at a server on a loopback port, with an analysis that permits it.
     pub fn configure(&self, nodes: usize, server: &str) {
+        self.write("lpwad.toml", &self.config(nodes, &format!("uri = \"{server}\"\n")));
+        let analysis = format!("schema = 1\nid = \"TEST\"\nexpires = 2099-01-01\n[scope]\nserver = \"{server}\"\n");
+        self.write("threat-analysis.d/test.toml", &analysis);
+    }
+
+    fn config(&self, nodes: usize, server: &str) -> String {
         let mut config = format!(
             "[gateway]\nrx1_delay_s = 2\n[[radio]]\nname = \"roof\"\nplugin = \"lora-serial\"\n\
-             settings = {{ device = \"{}\", dialect = \"rn2483\" }}\n[[server]]\nname = \"site\"\nuri = \"{server}\"\n",
+             settings = {{ device = \"{}\", dialect = \"rn2483\" }}\n[[server]]\nname = \"site\"\n{server}",
             self.path("modem").display()
         );
         for n in 0..nodes {
             config += &format!("[[node]]\ndev_eui = \"{}\"\nprofile = \"cayenne-lpp\"\n", eui(n));
         }
-        self.write("lpwad.toml", &config);
-        let analysis = format!("schema = 1\nid = \"TEST\"\nexpires = 2099-01-01\n[scope]\nserver = \"{server}\"\n");
-        self.write("threat-analysis.d/test.toml", &analysis);
+        config
+    }
+
+    /// Configuration for `nodes` nodes at a DTLS server on a loopback port; `more` goes into the server's section.
+    pub fn configure_secure(&self, nodes: usize, port: u16, more: &str) {
+        let secure = format!("secure_uri = \"coaps://127.0.0.1:{port}\"\n{more}");
+        self.write("lpwad.toml", &self.config(nodes, &secure));
+    }
+
+    /// Adds lines to the n-th node's section of the key file.
+    pub fn add_keys(&self, n: usize, lines: &str) {
+        let keys = std::fs::read_to_string(self.path("keys.toml")).unwrap();
+        let head = format!("[\"{}\"]\n", eui(n));
+        assert!(keys.contains(&head));
+        self.write("keys.toml", &keys.replace(&head, &format!("{head}{lines}")));
     }
 
     pub fn modem(&self, seed: u64) -> Process {

@@ -91,11 +91,11 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
         "build" => {
             let release = only_release(rest)?;
             step("build", || build(places, release))?;
-            step("stage", || plugins::stage(places, release))
+            step("stage", || plugins::stage(places, release, !release))
         }
         "stage" => {
             let release = only_release(rest)?;
-            step("stage", || plugins::stage(places, release))
+            step("stage", || plugins::stage(places, release, !release))
         }
         "test" => test::test(places, rest),
         "fuzz" => fuzz::fuzz(places, rest),
@@ -130,7 +130,7 @@ fn demo(places: &Places, rest: &[String]) -> Result<(), Failure> {
         let packages = ["-p", "lpwad", "-p", "lpwad-lora-serial", "-p", "lpwad-sim"];
         step::run(cargo(places, &["build", "--bins"]).args(packages))
     })?;
-    step("stage", || plugins::stage(places, false))?;
+    step("stage", || plugins::stage(places, false, false))?;
     step::become_program(std::process::Command::new(places.programs(false).join("lpwad")).arg("demo").args(rest))
 }
 
@@ -155,7 +155,7 @@ fn kill(places: &Places, rest: &[String]) -> Result<(), Failure> {
     step("build", || {
         step::run(&mut cargo(places, &["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"]))
     })?;
-    step("stage", || plugins::stage(places, false))?;
+    step("stage", || plugins::stage(places, false, true))?;
     let mut command =
         cargo(places, &["test", "--workspace", "--test", "end_to_end", "--", "--nocapture", "kills_under"]);
     step("kill", || step::run(command.envs(environment)))

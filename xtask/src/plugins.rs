@@ -7,12 +7,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Stages every directory under `plugins` that has a `plugin.toml`.
-pub(crate) fn stage(places: &Places, release: bool) -> Result<(), Failure> {
+/// Plugins that are for tests, and are not laid out for anything else.
+const FOR_TESTS: [&str; 1] = ["stress"];
+
+/// Stages every directory under `plugins` that has a `plugin.toml`; those for tests too, if they are wanted.
+pub(crate) fn stage(places: &Places, release: bool, for_tests: bool) -> Result<(), Failure> {
     let programs = places.programs(release);
     for dir in directories(&places.root.join("plugins"))? {
         let manifest = dir.join("plugin.toml");
         if !manifest.is_file() {
+            continue;
+        }
+        if !for_tests && FOR_TESTS.iter().any(|name| dir.ends_with(name)) {
             continue;
         }
         let text = fs::read_to_string(&manifest).map_err(|error| at(&manifest, &error))?;

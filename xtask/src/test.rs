@@ -10,7 +10,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<(), Failure>
     step("tools", tools::check_for_tests)?;
     // Programs together with tests: then cargo builds every dependency in one variant only.
     step("build", || run(&mut cargo(places, &["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"])))?;
-    step("stage", || plugins::stage(places, false))?;
+    step("stage", || plugins::stage(places, false, true))?;
     step("leshan", || leshan::build(places))?;
     let summary = step("test", || cargo_test(places, arguments))?;
     eprintln!("{} tests passed, {} left out.", summary.passed, summary.ignored);

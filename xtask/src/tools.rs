@@ -16,7 +16,7 @@ struct Tool {
 }
 
 /// For the tests.
-const FOR_TESTS: [Tool; 3] = [
+const FOR_TESTS: [Tool; 5] = [
     Tool {
         name: "a Java development kit, 17 or newer",
         package: "openjdk-17-jdk-headless",
@@ -29,6 +29,13 @@ const FOR_TESTS: [Tool; 3] = [
         package: "python3",
         why: "a plugin of the tests is a Python script; plugins run with PATH=/usr/bin:/bin",
         check: python,
+    },
+    Tool { name: "openssl", package: "openssl", why: "it is a foreign peer of DTLS", check: openssl },
+    Tool {
+        name: "tshark, with dumpcap that may capture on the loopback",
+        package: "tshark",
+        why: "tests assert what is on the wire",
+        check: capture,
     },
 ];
 
@@ -72,6 +79,19 @@ fn maven() -> Result<(), String> {
 
 fn python() -> Result<(), String> {
     first_line("/usr/bin/python3", "--version").map(|_| ()).ok_or_else(|| "no /usr/bin/python3".into())
+}
+
+fn openssl() -> Result<(), String> {
+    first_line("openssl", "version").map(|_| ()).ok_or_else(|| "no openssl".into())
+}
+
+fn capture() -> Result<(), String> {
+    first_line("tshark", "--version").ok_or("no tshark")?;
+    // To name the link types of an interface it must be able to open it.
+    let opens = Command::new("dumpcap").args(["-i", "lo", "-L"]).output().is_ok_and(|output| output.status.success());
+    opens.then_some(()).ok_or_else(|| {
+        "dumpcap may not: be root, or join the group wireshark after `dpkg-reconfigure wireshark-common`".into()
+    })
 }
 
 /// First line that `program` prints about its version, if it can be run and succeeds.

@@ -1,6 +1,7 @@
 //! Bytes into lines, with a cap: a peer that never ends its line costs 64 KiB and no more.
 
 /// Longest line in bytes, without its end.
+/// Counted: `bad_lines`.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// A line grew over [`MAX_LINE_BYTES`]; it is dropped up to its end.

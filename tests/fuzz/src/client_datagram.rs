@@ -53,7 +53,7 @@ impl Rig {
         client.add_resource(Path::resource(3, 0, 4));
         client.set_static(Path::resource(3, 0, 0), Value::String("maker".repeat(40)));
         let mut rig = Rig { client, now: Duration::from_secs(1), last: None, asked: Vec::new() };
-        rig.client.session_up(rig.now, false);
+        rig.client.session_up(rig.now, false, 1024);
         rig.measure(20.0);
         rig.client.alive(rig.now, rig.wall());
         rig.drain();
@@ -119,7 +119,7 @@ impl Rig {
             6 => {
                 self.client.session_down(self.now);
                 self.drain();
-                self.client.session_up(self.now, number & 1 == 1);
+                self.client.session_up(self.now, number & 1 == 1, 16 << (number >> 5));
                 self.drain();
             }
             _ => {

@@ -4,18 +4,19 @@
 //! that what lies behind a registration is reached; else they do anything.
 use aes::Aes128;
 use cmac::{Cmac, Mac};
-use lpwad::config::{self, Config, Profile, Security, Server};
+use lpwad::config::{self, Config, DtlsMode, Profile, Security as Wanted, Server};
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
-use lpwad::gateway::input::{Input, NodeId, Now, RadioIndex};
-use lpwad::gateway::output::Output;
+use lpwad::gateway::input::{Down, Dtls, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
+use lpwad::gateway::output::{Output, Target};
 use lpwad::policy::Analyses;
 use lpwad::store::{Batch, Loaded};
 use lpwad_lorawan::{Activation, DevEui, Key, Region};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 const RADIO: RadioIndex = RadioIndex(0);
 const KEY: [u8; 16] = [7; 16];
@@ -53,7 +54,9 @@ struct Site {
     with_nodes: bool,
     disk: Loaded,
     batch: Option<Batch>,
+    /// The last datagram of each open session.
     sockets: BTreeMap<NodeId, Vec<u8>>,
+    dtls: BTreeSet<NodeId>,
     runs: u64,
     fcnt: u16,
     sent: Vec<u64>,
@@ -81,6 +84,7 @@ impl Site {
             disk,
             batch: None,
             sockets: BTreeMap::new(),
+            dtls: BTreeSet::new(),
             runs: 1,
             fcnt: 0,
             sent: Vec::new(),
@@ -135,8 +139,17 @@ impl Site {
             }
             11 => self.input(Input::PluginExited(RADIO, self.runs, "x".into())),
             12 => self.input(Input::PluginLine(RADIO, u64::from(number), Err(lpwad_link::Oversize))),
-            13 => self.input(Input::OpenFailed(node, "x".into())),
-            14 => self.input(Input::Opened(node, 4000 + u16::from(number))),
+            13 => {
+                let reason = Reason::ALL[usize::from(number) % Reason::ALL.len()];
+                if self.sockets.remove(&node).is_some() {
+                    self.dtls.remove(&node);
+                }
+                self.input(Input::Down(node, Down::new(reason, "x")));
+            }
+            14 => {
+                let security = if number & 1 == 0 { Security::Clear } else { dtls(number) };
+                self.up(node, Up { local_port: 4000 + u16::from(number), security });
+            }
             15 => {
                 let request = match number % 3 {
                     0 => Request::Status,
@@ -206,6 +219,22 @@ impl Site {
         self.unix_ms = self.unix_ms.map(|ms| ms.saturating_add(gone.as_millis() as u64));
     }
 
+    /// A session opens, whether it was asked for or not.
+    fn up(&mut self, session: NodeId, up: Up) {
+        self.sockets.insert(session, Vec::new());
+        if up.security == Security::Clear {
+            self.dtls.remove(&session);
+        } else {
+            self.dtls.insert(session);
+        }
+        self.input(Input::Up(session, up));
+    }
+
+    /// Whether a clear session is.
+    fn permitted(&self) -> bool {
+        self.analysed && self.unix_ms.is_some_and(|ms| ms < 1_811_894_400_000)
+    }
+
     fn input(&mut self, input: Input) {
         self.gateway.handle(Now { mono: self.now, unix_ms: self.unix_ms }, input);
         self.drain();
@@ -222,15 +251,20 @@ impl Site {
                     let line: serde_json::Value = serde_json::from_str(&line).expect("lines to plugins are JSON");
                     self.sent.extend(line["tx"]["id"].as_u64());
                 }
-                Output::Open { session, .. } => {
-                    self.sockets.insert(session, Vec::new());
+                Output::Open { session, to, .. } => {
+                    let clear = matches!(to, Target::Clear(_));
+                    assert!(!clear || self.permitted(), "a clear session without a verdict");
+                    self.sockets.remove(&session);
+                    self.dtls.remove(&session);
                 }
                 Output::Send(session, bytes) => {
-                    let permitted = self.analysed && self.unix_ms.is_some_and(|ms| ms < 1_811_894_400_000);
-                    assert!(permitted, "a clear datagram without a verdict");
+                    assert!(self.dtls.contains(&session) || self.permitted(), "a clear datagram without a verdict");
                     self.sockets.insert(session, bytes);
                 }
-                Output::Close(session) => _ = self.sockets.remove(&session),
+                Output::Close(session) => {
+                    self.sockets.remove(&session);
+                    self.dtls.remove(&session);
+                }
                 Output::Commit(batch) => {
                     assert!(self.batch.replace(batch).is_none(), "two batches on their way");
                 }
@@ -241,6 +275,11 @@ impl Site {
     }
 }
 
+fn dtls(number: u8) -> Security {
+    let max_datagram = [16, 512, 1024, 16_384][usize::from(number >> 6)];
+    Security::Dtls(Dtls { mode: DtlsMode::Psk, suite: "x".into(), resumed: number & 2 == 0, max_datagram })
+}
+
 fn config(with_nodes: bool) -> Config {
     let node = |n, activation| config::Node {
         dev_eui: DevEui([0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, n]),
@@ -248,6 +287,10 @@ fn config(with_nodes: bool) -> Config {
         activation,
         server: 0,
         endpoint: None,
+        credential: (n == 1).then(|| {
+            let key = config::Secret::new(Zeroizing::new(vec![9; 16]));
+            Arc::new(config::Credential::Psk { identity: b"id".to_vec(), key })
+        }),
     };
     let personalised = Activation::Abp {
         dev_addr: "01020304".parse().expect("8 digits"),
@@ -262,6 +305,7 @@ fn config(with_nodes: bool) -> Config {
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
         rx1_delay_s: 5,
+        dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
         backlog: lpwad::config::Backlog { max_bytes: 64 * 1024, ..lpwad::config::Backlog::default() },
         radios: vec![config::Radio {
             name: "roof".into(),
@@ -272,9 +316,10 @@ fn config(with_nodes: bool) -> Config {
         servers: vec![Server {
             name: "site".into(),
             uri: "coap://127.0.0.1:5683".parse().ok(),
-            secure_uri: None,
-            security: Security::Auto,
+            secure_uri: "coaps://127.0.0.1:5684".parse().ok(),
+            security: Wanted::Auto,
             reachable: true,
+            dtls: lpwad::config::Dtls::default(),
         }],
         nodes: if with_nodes { vec![node(1, personalised), node(2, joins)] } else { Vec::new() },
         warnings: Vec::new(),

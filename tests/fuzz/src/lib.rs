@@ -7,6 +7,9 @@ pub mod client_datagram;
 pub mod coap_message;
 pub mod config_text;
 pub mod control_request;
+pub mod dtls_credential;
+pub mod dtls_open_datagram;
+pub mod dtls_session_import;
 pub mod format_decode;
 pub mod gateway_input;
 pub mod key_file;
@@ -27,6 +30,9 @@ pub const TARGETS: &[Target] = &[
     ("coap_message", coap_message::run),
     ("config_text", |bytes| text(bytes, config_text::run)),
     ("control_request", control_request::run),
+    ("dtls_credential", dtls_credential::run),
+    ("dtls_open_datagram", dtls_open_datagram::run),
+    ("dtls_session_import", dtls_session_import::run),
     ("format_decode", format_decode::run),
     ("gateway_input", gateway_input::run),
     ("key_file", |bytes| text(bytes, key_file::run)),

@@ -46,7 +46,7 @@ fn restart(snapshot: Option<Snapshot>) {
     };
     let mut client = Client::new(config, REGISTRY.clone(), snapshot);
     let mut now = Duration::from_secs(1);
-    client.session_up(now, false);
+    client.session_up(now, false, 1024);
     client.alive(now, Some(1_700_000_000_000));
     for _ in 0..20 {
         while client.poll().is_some() {}

@@ -4,15 +4,17 @@
 //! fails in the middle of a batch, and loses power between any two of its writes.
 
 use crate::medium::{Left, Medium};
-use lpwad::io::database::{Database, DatabaseError, Reopened};
+use lpwad::io::database::{Database, OpenError, Reopened};
+use lpwad::store::seal::Seal;
 use lpwad::store::{Batch, Loaded, Table};
 use lpwad_sim::rng::Rng;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Operations of a batch at most, nearly always; a power cut is put between two of them.
 const OPERATIONS: u64 = 24;
 
-type Open = Box<dyn FnMut() -> Result<Database, DatabaseError>>;
+type Open = Box<dyn FnMut() -> Result<Database, OpenError>>;
 
 /// Records that a planted bug forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub struct Disk {
     /// Batches that failed since the last one that did not: they may be on the disk all the same.
     failed: Vec<Batch>,
     real: Option<(Medium, Option<Reopened<Open>>)>,
+    seal: Arc<Seal>,
 }
 
 impl Disk {
@@ -56,15 +59,17 @@ impl Disk {
             history: Vec::new(),
             failed: Vec::new(),
             real: None,
+            seal: Arc::new(seal(seed)),
         }
     }
 
     /// An empty database on `medium`.
     #[must_use]
     pub fn real(seed: u64, medium: Medium) -> Disk {
-        let opened = open(&medium).expect("an empty storage that works");
+        let disk = Disk::new(seed);
+        let opened = open(&medium, &disk.seal).expect("an empty storage that works");
         let history = vec![(medium.operations(), Loaded::default())];
-        Disk { real: Some((medium, Some(opened.0))), history, ..Disk::new(seed) }
+        Disk { real: Some((medium, Some(opened.0))), history, ..disk }
     }
 
     /// Begins to write; gives a complaint if a batch is under way already.
@@ -124,7 +129,7 @@ impl Disk {
             2 => Left::Torn,
             _ => Left::Some(self.rng.next()),
         });
-        let (reopened, loaded) = open(medium)?;
+        let (reopened, loaded) = open(medium, &self.seal)?;
         self.real = Some((medium.clone(), Some(reopened)));
         let before = self.synced.clone();
         let mut possible = vec![before.clone()];
@@ -156,9 +161,16 @@ impl Disk {
     }
 }
 
-fn open(medium: &Medium) -> Result<(Reopened<Open>, Loaded), String> {
-    let database = Database::open(medium.clone()).map_err(|error| format!("the database does not open: {error}"))?;
+/// What the database of a disk with this seed is sealed with. The key is the same for all.
+#[must_use]
+pub fn seal(salt: u64) -> Seal {
+    Seal::new(&[0x5a; 32], u128::from(salt).to_be_bytes())
+}
+
+fn open(medium: &Medium, seal: &Arc<Seal>) -> Result<(Reopened<Open>, Loaded), String> {
+    let open = |medium: &Medium, seal: &Arc<Seal>| Database::open(medium.clone(), Arc::clone(seal));
+    let database = open(medium, seal).map_err(|error| format!("the database does not open: {error}"))?;
     let loaded = database.load().map_err(|error| format!("the database cannot be read: {error}"))?;
-    let medium = medium.clone();
-    Ok((Reopened::new(database, Box::new(move || Database::open(medium.clone()))), loaded))
+    let (medium, seal) = (medium.clone(), Arc::clone(seal));
+    Ok((Reopened::new(database, Box::new(move || open(&medium, &seal))), loaded))
 }

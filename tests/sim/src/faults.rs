@@ -48,10 +48,12 @@ enum Action {
     Forge,
     /// Frames are lost or damaged on the air.
     AirLoss,
+    /// A DTLS session ends or is put aside.
+    SessionEnds,
 }
 
 /// The table.
-const WEIGHTS: [(Action, u64); 18] = [
+const WEIGHTS: [(Action, u64); 19] = [
     (Action::Join, 10),
     (Action::Uplink, 60),
     (Action::Downlink, 80),
@@ -70,6 +72,7 @@ const WEIGHTS: [(Action, u64); 18] = [
     (Action::Replay, 12),
     (Action::Forge, 12),
     (Action::AirLoss, 12),
+    (Action::SessionEnds, 6),
 ];
 
 /// What ends a fault.
@@ -243,6 +246,10 @@ impl Faults {
                 drop(world.air.command(now, command));
             }
             Action::Forge => self.forge(world),
+            Action::SessionEnds => {
+                let which = self.rng.next();
+                world.end_session(which);
+            }
             Action::AirLoss => {
                 let count = 1 + self.rng.below(10) as u32;
                 let command = match self.rng.below(3) {
@@ -340,5 +347,6 @@ fn name(action: Action) -> &'static str {
         Action::Replay => "fault: replay",
         Action::Forge => "fault: forged frames",
         Action::AirLoss => "fault: loss on air",
+        Action::SessionEnds => "fault: session ends",
     }
 }

@@ -7,11 +7,13 @@ mod faults;
 pub mod medium;
 mod net;
 mod plugin;
+mod sessions;
 mod shadow;
 mod site;
 mod tally;
 mod trace;
 mod world;
 
+pub use disk::seal;
 pub use shadow::{Rule, Violation};
 pub use world::{Outcome, Planted, Settings, Weather, run, starts};

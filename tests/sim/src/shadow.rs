@@ -5,7 +5,7 @@ use crate::site;
 use lorawan::default_crypto::DefaultFactory;
 use lorawan::keys::AppKey;
 use lorawan::parser::EncryptedJoinAcceptPayload;
-use lpwad::gateway::event::{Event, Kind};
+use lpwad::gateway::event::{Class, Event, Kind, class_of};
 use lpwad::store::record::{ValuesRecord, device_from_bytes, mailbox_from_bytes};
 use lpwad::store::{Loaded, Table};
 use lpwad_lorawan::{DevEui, SessionRecord};
@@ -290,6 +290,14 @@ impl Shadow {
                 Rule::Private,
                 format!("a payload or key of node {n} in the event {}", event.kind.name()),
             );
+        }
+        // Who removes the identifying fields has removed the node.
+        let name = event.node.map_or_else(String::new, |dev_eui| dev_eui.to_string());
+        let operational = event.fields.iter().filter(|(field, _)| class_of(field) == Class::Operational);
+        for (field, value) in operational {
+            if value.to_lowercase().contains(&name) {
+                self.violated(now, Rule::Private, format!("node {n} in the operational field {field}: {value}"));
+            }
         }
         let field = |name: &str| event.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         match event.kind {

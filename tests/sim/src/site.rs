@@ -108,6 +108,17 @@ pub fn nodes(count: usize) -> Vec<NodeConfig> {
         .collect()
 }
 
+/// Whether node `n` can do DTLS where its server's verdict asks for it.
+#[must_use]
+pub fn has_credential(n: usize) -> bool {
+    n % 4 < 2
+}
+
+fn credential(n: usize) -> Arc<config::Credential> {
+    let key = config::Secret::new(zeroize::Zeroizing::new(key(n, 3).to_vec()));
+    Arc::new(config::Credential::Psk { identity: endpoint(n).into_bytes(), key })
+}
+
 /// The configuration of the gateway, with the nodes that `wanted` names.
 #[must_use]
 pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
@@ -118,9 +129,10 @@ pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
     let server = |(name, address): (&str, &str), reachable| Server {
         name: name.into(),
         uri: format!("coap://{address}").parse().ok(),
-        secure_uri: None,
+        secure_uri: format!("coaps://{name}.example").parse().ok(),
         security: Security::Auto,
         reachable,
+        dtls: lpwad::config::Dtls::default(),
     };
     Config {
         state_dir: None,
@@ -128,6 +140,7 @@ pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
         rx1_delay_s: 5,
+        dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
         // So much that only age bounds it: the model follows that.
         backlog: config::Backlog { max_bytes: 1 << 30, ..config::Backlog::default() },
         radios: vec![config::Radio {
@@ -154,6 +167,7 @@ pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
                 },
                 server: n % 2,
                 endpoint: None,
+                credential: has_credential(n).then(|| credential(n)),
             })
             .collect(),
         warnings: Vec::new(),

@@ -5,6 +5,7 @@ use crate::faults::Faults;
 use crate::medium::Medium;
 use crate::net::{Net, To};
 use crate::plugin::Plugin;
+use crate::sessions::{Handshake, Sessions};
 use crate::shadow::{Rule, Shadow, Violation};
 use crate::site::{self, Folder};
 use crate::tally::{self, inside};
@@ -12,8 +13,8 @@ use crate::trace::Trace;
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
 use lpwad::gateway::event::Kind;
-use lpwad::gateway::input::{Input, NodeId, Now};
-use lpwad::gateway::output::Output;
+use lpwad::gateway::input::{Down, Input, NodeId, Now, Reason, Security, Up};
+use lpwad::gateway::output::{Output, Target};
 use lpwad::store::{Loaded, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
 use lpwad_sim::rng::Rng;
@@ -127,6 +128,7 @@ pub struct World {
     booted: Duration,
     /// Local port and server of each open session, and whose a port is.
     sockets: BTreeMap<NodeId, (u16, usize)>,
+    dtls: Sessions,
     ports: BTreeMap<u16, NodeId>,
     next_port: u16,
     trace: Trace,
@@ -211,6 +213,7 @@ impl World {
             gateway: None,
             booted: Duration::ZERO,
             sockets: BTreeMap::new(),
+            dtls: Sessions::new(seed),
             ports: BTreeMap::new(),
             next_port: 20_000,
             trace: Trace::default(),
@@ -271,6 +274,7 @@ impl World {
         }
         self.plugin.power_cut();
         self.sockets.clear();
+        self.dtls.power_cut();
         self.ports.clear();
         self.shadow.power_cut(self.now, &self.disk.synced);
     }
@@ -281,6 +285,7 @@ impl World {
         if let Some(slot) = self.servers.get_mut(index) {
             *slot = server(seed, index as u64);
         }
+        self.dtls.server_forgets(index);
         // What it was asked to write is forgotten too.
         for n in (0..self.settings.nodes).filter(|n| n % 2 == index) {
             self.shadow.answered(self.now, n, false);
@@ -302,15 +307,15 @@ impl World {
             self.trace.output(self.now, &output);
             let answer = self.carry_out(&output);
             inside(|| drop(output));
-            if let Some((id, port)) = answer {
+            if let Some(make) = answer {
                 let now = self.time();
                 let Some(gateway) = &mut self.gateway else { return };
-                inside(|| gateway.handle(now, Input::Opened(id, port)));
+                inside(|| gateway.handle(now, make()));
             }
         }
     }
 
-    fn carry_out(&mut self, output: &Output) -> Option<(NodeId, u16)> {
+    fn carry_out(&mut self, output: &Output) -> Option<impl FnOnce() -> Input + use<>> {
         let now = self.now;
         match output {
             Output::StartPlugin(_) => self.plugin.start(now),
@@ -320,21 +325,26 @@ impl World {
                 }
             }
             Output::KillPlugin(_) => self.plugin.exit(now),
-            Output::Open { session, peer, local_port } => {
-                let index = usize::from(peer.port() - 5683);
-                let port = local_port.filter(|port| !self.ports.contains_key(port)).unwrap_or_else(|| self.free_port());
-                self.sockets.insert(*session, (port, index));
-                self.ports.insert(port, *session);
-                return Some((*session, port));
+            Output::Open { session, to: Target::Clear(peer), local_port } => {
+                let (session, index) = (*session, usize::from(peer.port() - 5683));
+                if !self.folder.permits(index, self.wall_ms()) {
+                    let detail = format!("a clear session {} to server {index} without a verdict", session.0);
+                    self.shadow.violated(now, Rule::Clear, detail);
+                }
+                let local_port = self.socket(session, index, *local_port);
+                return Some(move || Input::Up(session, Up { local_port, security: Security::Clear }));
+            }
+            Output::Open { session, to: Target::Dtls { server, node }, local_port } => {
+                let index = usize::from(server != "east");
+                self.dtls.begin(now, Handshake { session: *session, node: node.0, index, local_port: *local_port });
             }
             Output::Send(session, bytes) => self.send(*session, bytes),
             Output::Close(session) => {
                 if self.settings.planted == Some(Planted::ClearDatagram) && self.sockets.contains_key(session) {
                     self.send(*session, &[0x40, 0, 0, 0]);
                 }
-                if let Some((port, _)) = self.sockets.remove(session) {
-                    self.ports.remove(&port);
-                }
+                self.dtls.close(*session);
+                self.close(*session);
             }
             Output::Commit(batch) => {
                 if let Err(problem) = self.disk.commit(now, batch.clone()) {
@@ -365,11 +375,49 @@ impl World {
         }
     }
 
+    fn socket(&mut self, session: NodeId, index: usize, wanted: Option<u16>) -> u16 {
+        let port = wanted.filter(|port| !self.ports.contains_key(port)).unwrap_or_else(|| self.free_port());
+        self.sockets.insert(session, (port, index));
+        self.ports.insert(port, session);
+        port
+    }
+
+    fn close(&mut self, session: NodeId) {
+        if let Some((port, _)) = self.sockets.remove(&session) {
+            self.ports.remove(&port);
+        }
+    }
+
+    /// One of the open DTLS sessions ends, or is put aside.
+    pub(crate) fn end_session(&mut self, which: u64) {
+        let Some(session) = self.dtls.any_open(which) else { return };
+        let reason = [Reason::Parked, Reason::Ended, Reason::Forged][(which >> 32) as usize % 3];
+        self.dtls.close(session);
+        self.close(session);
+        self.input(|| Input::Down(session, Down::new(reason, "")));
+    }
+
+    /// Handshakes that have ended.
+    fn handshakes(&mut self) {
+        while let Some((handshake, security)) = self.dtls.ended(self.now) {
+            let session = handshake.session;
+            let Some(security) = security else {
+                self.count("handshakes_failed");
+                self.input(|| Input::Down(session, Down::new(Reason::NoAnswer, "")));
+                continue;
+            };
+            self.count("handshakes");
+            let local_port = self.socket(session, handshake.index, handshake.local_port);
+            // The copy is made in the memory of the gateway, which drops it.
+            self.input(|| Input::Up(session, Up { local_port, security: security.clone() }));
+        }
+    }
+
     fn send(&mut self, session: NodeId, bytes: &[u8]) {
         let Some((port, index)) = self.sockets.get(&session).copied() else {
             return self.shadow.violated(self.now, Rule::Protocol, "a datagram without a socket".into());
         };
-        if !self.folder.permits(index, self.wall_ms()) {
+        if !self.dtls.is_open(session) && !self.folder.permits(index, self.wall_ms()) {
             let detail = format!("a clear datagram of session {} to server {index} without a verdict", session.0);
             self.shadow.violated(self.now, Rule::Clear, detail);
         }
@@ -385,6 +433,7 @@ impl World {
             .chain(self.plugin.deadline())
             .chain(self.disk.deadline())
             .chain(self.net.deadline())
+            .chain(self.dtls.deadline())
             .chain(self.servers.iter().filter_map(Server::deadline))
             .chain([self.next_check])
             .min()
@@ -401,6 +450,7 @@ impl World {
             }
             self.input(|| said.input());
         }
+        self.handshakes();
         if let Some((ticket, result)) = self.disk.finish(self.now) {
             self.input(|| match &result {
                 Ok(()) => Input::Committed(ticket),

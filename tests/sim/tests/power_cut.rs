@@ -4,13 +4,15 @@ use lpwad::io::database::Database;
 use lpwad::store::Loaded;
 use lpwad_week::medium::{Left, Medium, Operation, apply};
 use lpwad_week::{Settings, Weather, run, starts};
+use std::sync::Arc;
 use std::time::Duration;
 
 const NODES: usize = 4;
 
 /// What the database has on a storage with these bytes.
 fn load(bytes: Vec<u8>) -> Result<Loaded, String> {
-    let database = Database::open(Medium::holding(bytes)).map_err(|error| format!("does not open: {error}"))?;
+    let seal = Arc::new(lpwad_week::seal(u64::MAX));
+    let database = Database::open(Medium::holding(bytes), seal).map_err(|error| format!("does not open: {error}"))?;
     database.load().map_err(|error| format!("cannot be read: {error}"))
 }
 

@@ -14,6 +14,7 @@ use crate::object::path::Path;
 use crate::object::tree::{Current, Entry};
 
 /// Requests that wait for the caller's answer at most.
+/// Counted: `requests_refused`.
 const MAX_EXCHANGES: usize = 8;
 /// A request not answered by then gets an empty acknowledgement, so that the server stops repeating (RFC 7252 §5.2.2).
 const ACK_DELAY: Duration = Duration::from_secs(1);

@@ -41,6 +41,7 @@ use crate::object::tree::{Freshness, Tree, millis};
 use crate::object::value::{Reading, Value};
 
 /// Outputs held until the caller drains them; more are dropped and counted.
+/// Counted: `outputs_dropped`.
 const MAX_OUTPUTS: usize = 256;
 
 /// What the confirmable message in flight is for.
@@ -174,11 +175,14 @@ impl Client {
         self.take(reading, Freshness::Measured { at_ms: now.saturating_sub(millis(age)) });
     }
 
-    /// Datagrams can be sent. `new`: the server sees a new address or a new DTLS session, so a registration made over the old
-    /// one does not hold any more and the client registers again (R10), if the node lives.
-    pub fn session_up(&mut self, now: Duration, new: bool) {
+    /// Datagrams can be sent, with blocks of at most `max_block` bytes, 16 to 1024. `new`: the server sees a new address or a new DTLS
+    /// session, so a registration made over the old one does not hold any more and the client registers again (R10), if the
+    /// node lives; else the registration holds if the server answers an Update.
+    pub fn session_up(&mut self, now: Duration, new: bool, max_block: usize) {
         self.see(now, None);
         self.session_up = true;
+        self.config.max_block = max_block.clamp(16, 1024);
+        self.registration.doubt();
         if new {
             self.dedup.clear();
             self.assembler = None;

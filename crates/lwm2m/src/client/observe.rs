@@ -15,6 +15,7 @@ use crate::object::path::Path;
 use crate::object::tree::Current;
 
 /// Observations of one client at most.
+/// Counted: `observations_refused`.
 pub(super) const MAX_OBSERVATIONS: usize = 32;
 /// A notification is confirmable at least this often (RFC 7641 §4.5).
 const CONFIRM_EVERY: Duration = Duration::from_secs(24 * 3600);

@@ -60,7 +60,7 @@ impl Rig {
             asked: Vec::new(),
             next_id: 1000,
         };
-        rig.client.session_up(rig.now, false);
+        rig.client.session_up(rig.now, false, 1024);
         rig.drain();
         rig
     }
@@ -235,7 +235,7 @@ fn r9_an_update_that_the_server_does_not_know_registers_again() {
 fn r10_a_new_session_registers_again_and_r11_a_stop_says_goodbye() {
     let mut rig = Rig::registered();
     rig.client.session_down(rig.now);
-    rig.client.session_up(rig.now, true);
+    rig.client.session_up(rig.now, true, 1024);
     rig.drain();
     rig.client.alive(rig.now, None);
     rig.drain();

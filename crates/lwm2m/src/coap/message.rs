@@ -10,6 +10,7 @@ use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 use super::token::Token;
 
 /// The longest datagram that is parsed. Our peers send blocks of at most 1024 bytes; this leaves room for a peer that does not.
+/// Counted: `malformed`.
 pub const MAX_DATAGRAM: usize = 4096;
 
 /// Option numbers (RFC 7252 §5.10, RFC 7641 §2, RFC 7959 §2.1).

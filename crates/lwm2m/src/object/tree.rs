@@ -7,10 +7,13 @@ use super::path::Path;
 use super::value::Value;
 
 /// Object instances of one client.
+/// Counted: `readings_refused`.
 pub(crate) const MAX_INSTANCES: usize = 64;
 /// Resources and resource instances of one client.
+/// Counted: `readings_refused`.
 pub(crate) const MAX_ENTRIES: usize = 256;
 /// Text or bytes of one value.
+/// Counted: `readings_refused`.
 pub(crate) const MAX_VALUE_BYTES: usize = 1024;
 
 /// Two sorted lists: small, and cheap to walk in tree order.

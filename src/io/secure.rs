@@ -1,0 +1,438 @@
+//! Sessions by number: clear ones and DTLS. A session that is asked for with DTLS is sealed from its first to its last
+//! datagram: there is no way from here to a clear one.
+
+use super::disk::Disk;
+use super::handshake::{Attempt, Done, Handshakes, Start};
+use super::keys::{self, Keys, Opening};
+use super::resolve::{Name, Resolved, Resolver};
+use super::udp::{self, Sockets};
+use crate::config::{Config, DtlsMode, ServerUri};
+use crate::gateway::input::{Down, Dtls, Input, NodeId, Now, Reason, Security, Up};
+use crate::gateway::output::Target;
+use lpwad_dtls::{CertificateProblem, Closed, Event, ExportedSession, Failure, Session};
+use lpwad_lorawan::DevEui;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// All sessions.
+pub struct Sessions {
+    sockets: Sockets,
+    keys: Keys,
+    handshakes: Handshakes,
+    resolver: Resolver,
+    links: BTreeMap<NodeId, Link>,
+    opening: BTreeMap<NodeId, Pending>,
+    /// DTLS sessions by the time of their last datagram: the first is the longest idle.
+    idle: BTreeSet<(Duration, NodeId)>,
+    /// DTLS sessions that may be live at once.
+    max_live: usize,
+    attempts: u64,
+    /// Which of a server's addresses is the next to be tried.
+    turns: BTreeMap<Name, usize>,
+    /// What does not fit into a record, or comes when the session has just ended.
+    not_sent: u64,
+    /// Of sessions that have ended.
+    dropped_before: Dropped,
+}
+
+/// Records that were dropped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dropped {
+    /// Their authentication failed.
+    forged: u64,
+    /// Seen before.
+    replayed: u64,
+    /// Out of place.
+    ignored: u64,
+}
+
+/// How an open session passes its datagrams.
+enum Link {
+    Clear,
+    Dtls(Box<Live>),
+}
+
+/// An open DTLS session.
+struct Live {
+    session: Session,
+    server: String,
+    node: DevEui,
+    /// What it stands on.
+    binding: [u8; 32],
+    used: Duration,
+}
+
+/// A DTLS session that is being opened.
+struct Pending {
+    number: u64,
+    server: String,
+    node: DevEui,
+    local_port: Option<u16>,
+    /// Waits for the addresses of this name.
+    name: Option<Name>,
+    binding: [u8; 32],
+    mode: DtlsMode,
+    resumes: bool,
+}
+
+impl Sessions {
+    /// None yet. Handshakes that end come back by [`Sessions::handshaken`], names by [`Sessions::resolved`].
+    pub fn new(config: &Config, handshakes: Handshakes, resolver: Resolver) -> io::Result<Sessions> {
+        Ok(Sessions {
+            sockets: Sockets::new()?,
+            keys: Keys::of(config),
+            handshakes,
+            resolver,
+            links: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            max_live: config.dtls_live_sessions,
+            attempts: 0,
+            turns: BTreeMap::new(),
+            not_sent: 0,
+            dropped_before: Dropped::default(),
+        })
+    }
+
+    /// The set of all open sockets, readable when one is.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// A new configuration: sessions under a credential that is another one now end, exports of nodes without one go.
+    pub fn reload(&mut self, config: &Config, disk: &mut Disk) -> Vec<Input> {
+        self.keys = Keys::of(config);
+        self.max_live = config.dtls_live_sessions;
+        let known: BTreeSet<DevEui> = self.keys.nodes().collect();
+        let gone: Vec<DevEui> = disk.exported().filter(|node| !known.contains(node)).collect();
+        gone.into_iter().for_each(|node| disk.remove_export(node));
+        let mut changed = Vec::new();
+        for (id, link) in &self.links {
+            if let Link::Dtls(live) = link
+                && self.keys.binding(&live.server, live.node) != Some(live.binding)
+            {
+                changed.push((*id, live.node));
+            }
+        }
+        let end = |(id, node): (NodeId, DevEui)| {
+            if let Some(Link::Dtls(live)) = self.links.get_mut(&id)
+                && let Some(goodbye) = live.session.close()
+            {
+                self.sockets.send(id, &goodbye);
+            }
+            self.close(id);
+            disk.remove_export(node);
+            Input::Down(id, Down::new(Reason::KeyChanged, "the configuration has another credential or server"))
+        };
+        changed.into_iter().map(end).collect()
+    }
+
+    /// Opens a session; gives what came of it, if that is known already.
+    pub fn open(
+        &mut self,
+        now: Now,
+        session: NodeId,
+        to: Target,
+        local_port: Option<u16>,
+        disk: &mut Disk,
+    ) -> Option<Input> {
+        self.close(session);
+        match to {
+            Target::Clear(peer) => {
+                let opened = udp::connect(peer, local_port).and_then(|socket| self.sockets.add(session, socket));
+                Some(match opened {
+                    Ok(local_port) => {
+                        self.links.insert(session, Link::Clear);
+                        Input::Up(session, Up { local_port, security: Security::Clear })
+                    }
+                    Err(error) => Input::Down(session, Down::new(Reason::Socket, error.to_string())),
+                })
+            }
+            Target::Dtls { server, node } => {
+                let opening = match self.keys.opening(&server, node) {
+                    Ok(opening) => opening,
+                    Err(problem) => return Some(Input::Down(session, Down::new(Reason::NoCredential, problem))),
+                };
+                let mode = keys::mode(opening.credential.mode());
+                if opening.needs_clock && now.unix_ms.is_none() {
+                    return Some(Input::Down(session, Down::new(Reason::ClockUnknown, "")));
+                }
+                self.attempts += 1;
+                let pending = Pending {
+                    number: self.attempts,
+                    server,
+                    node,
+                    local_port,
+                    name: None,
+                    binding: opening.binding,
+                    mode,
+                    resumes: false,
+                };
+                self.opening.insert(session, pending);
+                let addresses = self.addresses(now, session, &opening.uri)?;
+                self.begin(now, session, opening, &addresses, disk)
+            }
+        }
+    }
+
+    /// The addresses of a server, if they are known; else the session waits for them.
+    fn addresses(&mut self, now: Now, session: NodeId, uri: &ServerUri) -> Option<Vec<SocketAddr>> {
+        if let Some(address) = uri.literal() {
+            return Some(vec![address]);
+        }
+        let name = (uri.host.to_string(), uri.port);
+        let known = self.resolver.ask(now.mono, &name);
+        if let Some(pending) = self.opening.get_mut(&session) {
+            pending.name = Some(name);
+        }
+        known
+    }
+
+    /// Begins the handshake of a session that is being opened.
+    fn begin(
+        &mut self,
+        now: Now,
+        session: NodeId,
+        opening: Opening,
+        addresses: &[SocketAddr],
+        disk: &Disk,
+    ) -> Option<Input> {
+        let pending = self.opening.get_mut(&session)?;
+        let turn = pending.name.as_ref().and_then(|name| self.turns.get(name)).copied().unwrap_or(0);
+        let Some(peer) = addresses.get(turn % addresses.len().max(1)) else {
+            self.opening.remove(&session);
+            return Some(Input::Down(session, Down::new(Reason::Unresolved, "no address")));
+        };
+        let socket = match udp::connect(*peer, pending.local_port) {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.opening.remove(&session);
+                return Some(Input::Down(session, Down::new(Reason::Socket, error.to_string())));
+            }
+        };
+        // A damaged export, or one of another credential, costs a full handshake and nothing else.
+        let resume = disk.export(pending.node).and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
+        pending.resumes = resume.is_some();
+        let attempt = Attempt { session, number: pending.number };
+        let Opening { context, credential, .. } = opening;
+        let start = Start { attempt, socket, context, credential, resume, unix_ms: now.unix_ms };
+        if self.handshakes.begin(start) {
+            return None;
+        }
+        self.opening.remove(&session);
+        Some(Input::Down(session, Down::new(Reason::Socket, "too many handshakes wait")))
+    }
+
+    /// The name service has answered.
+    pub fn resolved(&mut self, now: Now, resolved: &Resolved, disk: &mut Disk) -> Vec<Input> {
+        self.resolver.keep(now.mono, resolved);
+        let waits = |pending: &Pending| pending.name.as_ref() == Some(&resolved.name);
+        let waiting: Vec<NodeId> = self.opening.iter().filter(|(_, one)| waits(one)).map(|(id, _)| *id).collect();
+        let mut inputs = Vec::new();
+        for session in waiting {
+            let Some(pending) = self.opening.get(&session) else { continue };
+            let (server, node) = (pending.server.clone(), pending.node);
+            let opening = match (&resolved.addresses, self.keys.opening(&server, node)) {
+                (Ok(addresses), Ok(opening)) => {
+                    inputs.extend(self.begin(now, session, opening, addresses, disk));
+                    continue;
+                }
+                (Err(problem), _) => Down::new(Reason::Unresolved, problem.clone()),
+                (_, Err(problem)) => Down::new(Reason::NoCredential, problem),
+            };
+            self.opening.remove(&session);
+            inputs.push(Input::Down(session, opening));
+        }
+        inputs
+    }
+
+    /// A handshake has ended.
+    pub fn handshaken(&mut self, now: Now, done: Done, disk: &mut Disk) -> Vec<Input> {
+        let Attempt { session: id, number } = done.attempt;
+        // One that was given up or replaced is of no interest.
+        let Some(pending) = self.opening.get(&id).filter(|pending| pending.number == number) else { return Vec::new() };
+        let (node, resumes) = (pending.node, pending.resumes);
+        let Some(pending) = self.opening.remove(&id) else { return Vec::new() };
+        let session = match done.outcome {
+            Ok(session) => session,
+            Err(failure) => {
+                let silent = matches!(failure, Failure::NoAnswer { .. });
+                if silent && let Some(name) = &pending.name {
+                    *self.turns.entry(name.clone()).or_default() += 1;
+                }
+                if resumes && !silent {
+                    // Whatever was wrong, the next try does not begin with it.
+                    disk.remove_export(node);
+                }
+                return vec![Input::Down(id, Down::new(reason(&failure), failure.to_string()))];
+            }
+        };
+        let local_port = match self.sockets.add(id, done.socket) {
+            Ok(local_port) => local_port,
+            Err(error) => return vec![Input::Down(id, Down::new(Reason::Socket, error.to_string()))],
+        };
+        match session.export(&pending.binding) {
+            Some(export) => _ = disk.put_export(node, export),
+            None => disk.remove_export(node),
+        }
+        let security = Security::Dtls(Dtls {
+            mode: pending.mode,
+            suite: session.negotiated_suite().name.into(),
+            resumed: session.resumed(),
+            max_datagram: session.max_payload(),
+        });
+        let live = Live { session, server: pending.server, node, binding: pending.binding, used: now.mono };
+        self.idle.insert((now.mono, id));
+        self.links.insert(id, Link::Dtls(Box::new(live)));
+        let mut inputs = vec![Input::Up(id, Up { local_port, security })];
+        inputs.extend(self.take(now, id, None, disk));
+        inputs.extend(self.make_room());
+        inputs
+    }
+
+    /// Puts the longest idle sessions aside until no more than the bound are live.
+    fn make_room(&mut self) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        while self.idle.len() > self.max_live {
+            let Some((_, id)) = self.idle.first().copied() else { break };
+            self.close(id);
+            inputs.push(Input::Down(id, Down::new(Reason::Parked, "")));
+        }
+        inputs
+    }
+
+    /// Sends a datagram by an open session.
+    pub fn send(&mut self, now: Now, id: NodeId, datagram: &[u8]) {
+        match self.links.get_mut(&id) {
+            Some(Link::Clear) => self.sockets.send(id, datagram),
+            Some(Link::Dtls(live)) => {
+                let sealed = live.session.seal(datagram);
+                self.idle.remove(&(live.used, id));
+                live.used = now.mono;
+                self.idle.insert((now.mono, id));
+                match sealed {
+                    Ok(record) => self.sockets.send(id, &record),
+                    Err(_) => self.not_sent += 1,
+                }
+            }
+            None => self.not_sent += 1,
+        }
+    }
+
+    /// Takes what the sockets have; gives how many of them had something.
+    pub fn receive(&mut self, now: Now, disk: &mut Disk, inputs: &mut Vec<Input>) -> io::Result<usize> {
+        let mut datagrams = Vec::new();
+        let ready = self.sockets.receive(|id, datagram| datagrams.push((id, datagram)))?;
+        for (id, datagram) in datagrams {
+            match self.links.get(&id) {
+                Some(Link::Clear) => inputs.push(Input::Datagram(id, datagram)),
+                Some(Link::Dtls(_)) => inputs.extend(self.take(now, id, Some(&datagram), disk)),
+                None => {}
+            }
+        }
+        Ok(ready)
+    }
+
+    /// What a datagram of a DTLS session holds; without one, what came with the end of the handshake.
+    fn take(&mut self, now: Now, id: NodeId, datagram: Option<&[u8]>, disk: &mut Disk) -> Vec<Input> {
+        let Some(Link::Dtls(live)) = self.links.get_mut(&id) else { return Vec::new() };
+        let events = match datagram {
+            Some(datagram) => live.session.open(now.mono, datagram),
+            None => live.session.take_early(now.mono),
+        };
+        while let Some(answer) = live.session.poll_send() {
+            self.sockets.send(id, &answer);
+        }
+        let (node, renew) = (live.node, live.session.should_renew());
+        let mut inputs = Vec::new();
+        for event in events {
+            match event {
+                Event::Data(plain) => {
+                    self.idle.remove(&(live.used, id));
+                    live.used = now.mono;
+                    self.idle.insert((now.mono, id));
+                    inputs.push(Input::Datagram(id, plain));
+                }
+                Event::Closed(why) => {
+                    if why != (Closed::ByAlert { code: 0 }) {
+                        // After a fatal alert a session must not be resumed (RFC 5246 §7.2.2).
+                        disk.remove_export(node);
+                    }
+                    self.close(id);
+                    inputs.push(Input::Down(id, Down::new(Reason::Ended, why.to_string())));
+                    return inputs;
+                }
+            }
+        }
+        if renew {
+            self.close(id);
+            inputs.push(Input::Down(id, Down::new(Reason::Forged, "")));
+        }
+        inputs
+    }
+
+    /// Closes a session without a word, or stops opening it.
+    pub fn close(&mut self, id: NodeId) {
+        if self.opening.remove(&id).is_some() {
+            self.handshakes.cancel(id);
+        }
+        if let Some(Link::Dtls(live)) = self.links.remove(&id) {
+            self.idle.remove(&(live.used, id));
+            self.dropped_before = self.dropped_before.and(&live.session);
+        }
+        self.sockets.close(id);
+    }
+
+    /// What `lpwad status` says of sessions.
+    #[must_use]
+    pub fn status(&self) -> serde_json::Value {
+        let live = self.links.values().filter_map(|link| if let Link::Dtls(live) = link { Some(live) } else { None });
+        let dropped = live.fold(self.dropped_before, |sum, live| sum.and(&live.session));
+        serde_json::json!({
+            "open": self.links.len(),
+            "dtls_live": self.idle.len(),
+            "dtls_max_live": self.max_live,
+            "opening": self.opening.len(),
+            "send_failures": self.sockets.send_failures,
+            "not_sent": self.not_sent,
+            "records_forged": dropped.forged,
+            "records_replayed": dropped.replayed,
+            "records_ignored": dropped.ignored,
+        })
+    }
+}
+
+impl Dropped {
+    fn and(self, session: &Session) -> Dropped {
+        let counters = session.counters();
+        Dropped {
+            forged: self.forged + counters.forged,
+            replayed: self.replayed + counters.replayed,
+            ignored: self.ignored + counters.ignored,
+        }
+    }
+}
+
+/// What a failure is to the gateway.
+fn reason(failure: &Failure) -> Reason {
+    match failure {
+        Failure::NoAnswer { .. } => Reason::NoAnswer,
+        Failure::ProbableWrongKey => Reason::WrongKey,
+        Failure::UnknownIdentity { .. } => Reason::UnknownIdentity,
+        Failure::WrongServerKey => Reason::WrongServerKey,
+        Failure::Certificate(problem) => match problem {
+            CertificateProblem::NameMismatch => Reason::WrongName,
+            CertificateProblem::Expired | CertificateProblem::NotYetValid => Reason::CertificateExpired,
+            _ => Reason::CertificateRefused,
+        },
+        Failure::NoCommonSuite { .. } => Reason::NoCommonSuite,
+        Failure::ProtocolVersion { .. } => Reason::Version,
+        // bad_certificate to unknown_ca, access_denied (RFC 5246 §7.2): the server means what we showed.
+        Failure::PeerAlert { code: 42..=46 | 48 | 49, .. } => Reason::CredentialRefused,
+        Failure::PeerAlert { .. } => Reason::Alert,
+        Failure::BadEcho | Failure::Protocol { .. } => Reason::Protocol,
+        _ => Reason::Socket,
+    }
+}
