@@ -3,9 +3,10 @@
 use super::exit;
 use crate::config::{ConfigError, ConfigErrors};
 use crate::io::Clock;
-use crate::io::plugins;
+use crate::io::keys::Keys;
 use crate::io::run::state_dir;
 use crate::io::sealed_keys;
+use crate::io::{library, plugins};
 use crate::policy::{Analyses, Verdict, decide};
 use serde_json::json;
 use std::path::Path;
@@ -63,6 +64,8 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
+    warnings.extend(Keys::problems(&config).into_iter().map(|(node, problem)| format!("node {node}: {problem}")));
+    warnings.extend(library::warning(Clock::start().now().unix_ms));
     warnings.extend(analyses.invalid.iter().map(|invalid| invalid.error.clone()));
     let unix_ms = Clock::start().now().unix_ms;
     let verdicts: Vec<(String, String)> = config

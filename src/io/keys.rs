@@ -49,9 +49,9 @@ impl Keys {
         Keys { servers: servers.collect(), nodes: nodes.collect() }
     }
 
-    /// What is wrong with the credentials of a configuration, for people: what a handshake would fail of.
+    /// Nodes of a configuration whose credential cannot be used with their server, and why, for people.
     #[must_use]
-    pub fn problems(config: &Config) -> Vec<String> {
+    pub fn problems(config: &Config) -> Vec<(DevEui, String)> {
         let mut keys = Keys::of(config);
         let mut problems = Vec::new();
         for node in config.nodes.iter().filter(|node| node.credential.is_some()) {
@@ -59,7 +59,7 @@ impl Keys {
                 continue;
             };
             if let Err(problem) = keys.opening(&server.name, node.dev_eui) {
-                problems.push(format!("node {}: {problem}", node.dev_eui));
+                problems.push((node.dev_eui, problem));
             }
         }
         problems

@@ -9,6 +9,7 @@ pub mod entropy;
 mod handshake;
 pub mod journal;
 pub mod keys;
+pub mod library;
 pub mod plugins;
 mod resolve;
 pub mod run;

@@ -3,11 +3,12 @@
 use super::control::{Asked, Control};
 use super::disk::Disk;
 use super::handshake::{Done, Handshakes};
+use super::keys::Keys;
 use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, journal, plugins, sealed_keys};
+use super::{Clock, StoreError, entropy, journal, library, plugins, sealed_keys};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
@@ -126,7 +127,7 @@ impl Shell {
         let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
         let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
         let gateway = Gateway::new(clock.now(), config, analyses, &opened.loaded, entropy::seed()?);
-        let shell = Shell {
+        let mut shell = Shell {
             clock,
             gateway,
             slots,
@@ -145,7 +146,19 @@ impl Shell {
         for node in opened.damaged_exports {
             shell.say(&Event::new(Kind::RecordDamaged).node(node).with("table", export::TABLE));
         }
+        log::info!("lpwad {}", library::version());
+        if let Some(warning) = library::warning(clock.now().unix_ms) {
+            shell.say(&Event::new(Kind::LibraryUnsupported).with("reason", warning));
+        }
+        shell.say_unusable(config);
+        shell.sessions.forget_exports(&mut shell.disk);
         Ok(shell)
+    }
+
+    fn say_unusable(&self, config: &Config) {
+        for (node, problem) in Keys::problems(config) {
+            self.say(&Event::new(Kind::CredentialUnusable).node(node).with("reason", problem));
+        }
     }
 
     async fn serve(mut self, options: &Options) -> Result<(), RunError> {
@@ -235,7 +248,10 @@ impl Shell {
 
     fn input(&mut self, input: Input) {
         let ended = match &input {
-            Input::Reload(config, _) => self.sessions.reload(config, &mut self.disk),
+            Input::Reload(config, _) => {
+                self.say_unusable(config);
+                self.sessions.reload(config, &mut self.disk)
+            }
             _ => Vec::new(),
         };
         self.gateway.handle(self.clock.now(), input);
@@ -274,6 +290,7 @@ impl Shell {
                 if let Some(Asker { reply, wants_status }) = self.replies.remove(&request) {
                     if let Some(answer) = answer.as_object_mut().filter(|_| wants_status) {
                         answer.insert("sessions".into(), self.sessions.status());
+                        answer.insert("openssl".into(), library::name().into());
                     }
                     // The asker has gone.
                     drop(reply.send(answer));

@@ -105,9 +105,7 @@ impl Sessions {
     pub fn reload(&mut self, config: &Config, disk: &mut Disk) -> Vec<Input> {
         self.keys = Keys::of(config);
         self.max_live = config.dtls_live_sessions;
-        let known: BTreeSet<DevEui> = self.keys.nodes().collect();
-        let gone: Vec<DevEui> = disk.exported().filter(|node| !known.contains(node)).collect();
-        gone.into_iter().for_each(|node| disk.remove_export(node));
+        self.forget_exports(disk);
         let mut changed = Vec::new();
         for (id, link) in &self.links {
             if let Link::Dtls(live) = link
@@ -127,6 +125,13 @@ impl Sessions {
             Input::Down(id, Down::new(Reason::KeyChanged, "the configuration has another credential or server"))
         };
         changed.into_iter().map(end).collect()
+    }
+
+    /// Removes what was exported of nodes that have no credential any more.
+    pub fn forget_exports(&self, disk: &mut Disk) {
+        let known: BTreeSet<DevEui> = self.keys.nodes().collect();
+        let gone: Vec<DevEui> = disk.exported().filter(|node| !known.contains(node)).collect();
+        gone.into_iter().for_each(|node| disk.remove_export(node));
     }
 
     /// Opens a session; gives what came of it, if that is known already.

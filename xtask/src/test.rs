@@ -3,7 +3,7 @@
 use crate::step::{Failure, cargo, run, step, text};
 use crate::{Places, leshan, plugins, tools};
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Runs all tests, or those that `arguments` name.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<(), Failure> {
@@ -11,10 +11,21 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<(), Failure>
     // Programs together with tests: then cargo builds every dependency in one variant only.
     step("build", || run(&mut cargo(places, &["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"])))?;
     step("stage", || plugins::stage(places, false, true))?;
+    step("openssl", || supported_library(places))?;
     step("leshan", || leshan::build(places))?;
     let summary = step("test", || cargo_test(places, arguments))?;
     eprintln!("{} tests passed, {} left out.", summary.passed, summary.ignored);
     Ok(())
+}
+
+/// Fails if the build links an OpenSSL that its makers do not mend any more (the table of `crates/dtls/src/library.rs`).
+fn supported_library(places: &Places) -> Result<(), Failure> {
+    let fail = |problem: String| Failure::failed(format!("lpwad --version: {problem}"));
+    let lpwad = places.debug.join("lpwad");
+    let output = Command::new(lpwad).arg("--version").output().map_err(|error| fail(error.to_string()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    eprint!("{said}");
+    if output.status.success() && !said.contains("out of support") { Ok(()) } else { Err(fail(said.into_owned())) }
 }
 
 /// What cargo's test programs said.
