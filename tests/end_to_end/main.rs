@@ -12,6 +12,7 @@ mod dtls;
 mod dtls_peer;
 mod faults;
 mod harness;
+mod key_change;
 mod keys;
 mod kill;
 mod leshan;
