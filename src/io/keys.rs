@@ -14,7 +14,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Keys {
     servers: BTreeMap<String, Server>,
-    nodes: BTreeMap<DevEui, Arc<config::Credential>>,
+    /// All nodes, those without a credential too.
+    nodes: BTreeMap<DevEui, Option<Arc<config::Credential>>>,
 }
 
 struct Server {
@@ -45,7 +46,7 @@ impl Keys {
             let uri = server.secure_uri.clone()?;
             Some((server.name.clone(), Server { config: server.clone(), uri, contexts: BTreeMap::new() }))
         });
-        let nodes = config.nodes.iter().filter_map(|node| Some((node.dev_eui, node.credential.clone()?)));
+        let nodes = config.nodes.iter().map(|node| (node.dev_eui, node.credential.clone()));
         Keys { servers: servers.collect(), nodes: nodes.collect() }
     }
 
@@ -70,9 +71,10 @@ impl Keys {
     /// # Errors
     /// No credential, or one that does not fit the server; nothing of it is shown.
     pub fn opening(&mut self, server: &str, node: DevEui) -> Result<Opening, String> {
-        let credential = self.nodes.get(&node).ok_or("it has no credential for DTLS")?;
+        let credential = self.credential(node).ok_or("it has no credential for DTLS")?;
+        let credential = Arc::clone(credential);
         let server = self.servers.get_mut(server).ok_or("its server has no secure_uri")?;
-        let (mode, credential) = (credential.kind(), Arc::clone(credential));
+        let mode = credential.kind();
         let binding = binding(&server.config, &credential);
         let context = match server.contexts.get(mode) {
             Some(context) => context.clone(),
@@ -90,12 +92,23 @@ impl Keys {
     /// What a session of a node with a server stands on now; `None` if there can be none.
     #[must_use]
     pub fn binding(&self, server: &str, node: DevEui) -> Option<[u8; 32]> {
-        Some(binding(&self.servers.get(server)?.config, self.nodes.get(&node)?))
+        Some(binding(&self.servers.get(server)?.config, self.credential(node)?))
     }
 
-    /// Nodes that have a credential.
-    pub fn nodes(&self) -> impl Iterator<Item = DevEui> {
-        self.nodes.keys().copied()
+    /// Whether the node is configured.
+    #[must_use]
+    pub fn knows(&self, node: DevEui) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
+    /// Whether the node has a credential.
+    #[must_use]
+    pub fn has_credential(&self, node: DevEui) -> bool {
+        self.credential(node).is_some()
+    }
+
+    fn credential(&self, node: DevEui) -> Option<&Arc<config::Credential>> {
+        self.nodes.get(&node)?.as_ref()
     }
 }
 

@@ -247,16 +247,19 @@ impl Shell {
     }
 
     fn input(&mut self, input: Input) {
-        let ended = match &input {
+        let reload = match &input {
             Input::Reload(config, _) => {
                 self.say_unusable(config);
-                self.sessions.reload(config, &mut self.disk)
+                Some((Keys::of(config), config.dtls_live_sessions))
             }
-            _ => Vec::new(),
+            _ => None,
         };
         self.gateway.handle(self.clock.now(), input);
         self.drain();
-        self.inputs(ended);
+        if let Some((keys, max_live)) = reload {
+            let ended = self.sessions.reload(keys, max_live, &mut self.disk);
+            self.inputs(ended);
+        }
     }
 
     /// Carries out what the gateway wants. Opening a session can give an input at once.

@@ -101,14 +101,17 @@ impl Sessions {
         &self.sockets
     }
 
-    /// A new configuration: sessions under a credential that is another one now end, exports of nodes without one go.
-    pub fn reload(&mut self, config: &Config, disk: &mut Disk) -> Vec<Input> {
-        self.keys = Keys::of(config);
-        self.max_live = config.dtls_live_sessions;
+    /// A new configuration, once the gateway has said what it has to say by the old sessions: those under a credential that is
+    /// another one now end, exports of nodes without one go. A node that is not configured any more has its session until the
+    /// gateway closes it.
+    pub fn reload(&mut self, keys: Keys, max_live: usize, disk: &mut Disk) -> Vec<Input> {
+        self.keys = keys;
+        self.max_live = max_live;
         self.forget_exports(disk);
         let mut changed = Vec::new();
         for (id, link) in &self.links {
             if let Link::Dtls(live) = link
+                && self.keys.knows(live.node)
                 && self.keys.binding(&live.server, live.node) != Some(live.binding)
             {
                 changed.push((*id, live.node));
@@ -129,8 +132,7 @@ impl Sessions {
 
     /// Removes what was exported of nodes that have no credential any more.
     pub fn forget_exports(&self, disk: &mut Disk) {
-        let known: BTreeSet<DevEui> = self.keys.nodes().collect();
-        let gone: Vec<DevEui> = disk.exported().filter(|node| !known.contains(node)).collect();
+        let gone: Vec<DevEui> = disk.exported().filter(|node| !self.keys.has_credential(*node)).collect();
         gone.into_iter().for_each(|node| disk.remove_export(node));
     }
 
