@@ -68,10 +68,20 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     warnings.extend(library::warning(Clock::start().now().unix_ms));
     warnings.extend(analyses.invalid.iter().map(|invalid| invalid.error.clone()));
     let unix_ms = Clock::start().now().unix_ms;
+    let decided: Vec<Verdict> = config.servers.iter().map(|server| decide(server, &analyses, unix_ms)).collect();
+    for node in config.nodes.iter().filter(|node| node.credential.is_none()) {
+        if let Some(Verdict::Dtls { .. }) = decided.get(node.server) {
+            let node = node.dev_eui;
+            warnings.push(format!(
+                "node {node}: its server asks for DTLS, and it has no key for that: `lpwad key new {node}`"
+            ));
+        }
+    }
     let verdicts: Vec<(String, String)> = config
         .servers
         .iter()
-        .map(|server| match decide(server, &analyses, unix_ms) {
+        .zip(&decided)
+        .map(|(server, verdict)| match verdict {
             Verdict::Nosec { analysis, .. } => (server.name.clone(), format!("NoSec, by analysis {analysis}")),
             Verdict::Dtls { reason } => (server.name.clone(), format!("DTLS: {reason}")),
             Verdict::Refuse { reason } => (server.name.clone(), format!("no session: {reason}")),

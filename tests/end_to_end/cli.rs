@@ -71,3 +71,19 @@ fn s_03_without_a_valid_analysis_no_datagram_leaves_and_the_reason_is_said() {
     assert_eq!(gateway.terminate(), Some(0));
     assert!(server.recv(&mut [0; 64]).is_err(), "a datagram left");
 }
+
+#[test]
+fn what_dtls_would_fail_of_is_said_by_check() {
+    let site = Site::new(2, "");
+    site.write("server.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    site.configure_secure(2, 5684, "server_public_key = \"server.pem\"\n");
+    site.add_keys(1, "rpk_key = \"\"\"\n-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n\"\"\"\n");
+    let report = site.ask(&["check"]);
+    let warnings: Vec<&str> = report["warnings"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+    let about = |n: usize, words: &str| warnings.iter().any(|w| w.contains(&eui(n)) && w.contains(words));
+    assert!(about(0, "lpwad key new"), "{warnings:?}");
+    assert!(about(1, "server_public_key"), "{warnings:?}");
+    assert!(report["servers"][0]["verdict"].as_str().unwrap().starts_with("DTLS"), "{report}");
+    let version = site.lpwad(&["--version"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&version.stdout).contains("OpenSSL 3."), "{version:?}");
+}
