@@ -21,6 +21,8 @@ pub struct Keys {
 struct Server {
     config: config::Server,
     uri: ServerUri,
+    /// Digest of its address and of what it is trusted by.
+    identity: [u8; 32],
     contexts: BTreeMap<&'static str, Result<ClientContext, String>>,
 }
 
@@ -44,7 +46,8 @@ impl Keys {
     pub fn of(config: &Config) -> Keys {
         let servers = config.servers.iter().filter_map(|server| {
             let uri = server.secure_uri.clone()?;
-            Some((server.name.clone(), Server { config: server.clone(), uri, contexts: BTreeMap::new() }))
+            let identity = server.dtls_identity();
+            Some((server.name.clone(), Server { config: server.clone(), uri, identity, contexts: BTreeMap::new() }))
         });
         let nodes = config.nodes.iter().map(|node| (node.dev_eui, node.credential.clone()));
         Keys { servers: servers.collect(), nodes: nodes.collect() }
@@ -75,7 +78,7 @@ impl Keys {
         let credential = Arc::clone(credential);
         let server = self.servers.get_mut(server).ok_or("its server has no secure_uri")?;
         let mode = credential.kind();
-        let binding = binding(&server.config, &credential);
+        let binding = credential.bound_to(&[&server.identity]);
         let context = match server.contexts.get(mode) {
             Some(context) => context.clone(),
             None => {
@@ -92,7 +95,7 @@ impl Keys {
     /// What a session of a node with a server stands on now; `None` if there can be none.
     #[must_use]
     pub fn binding(&self, server: &str, node: DevEui) -> Option<[u8; 32]> {
-        Some(binding(&self.servers.get(server)?.config, self.credential(node)?))
+        Some(self.credential(node)?.bound_to(&[&self.servers.get(server)?.identity]))
     }
 
     /// Whether the node is configured.
@@ -110,15 +113,6 @@ impl Keys {
     fn credential(&self, node: DevEui) -> Option<&Arc<config::Credential>> {
         self.nodes.get(&node)?.as_ref()
     }
-}
-
-/// Digest of everything that a session stands on: another server, another way to trust it or another credential gives another one.
-fn binding(server: &config::Server, credential: &config::Credential) -> [u8; 32] {
-    let uri = server.secure_uri.as_ref().map(ToString::to_string).unwrap_or_default();
-    let trust = [&server.dtls.server_public_key, &server.dtls.trust_anchors, &server.dtls.server_certificate];
-    let mut parts: Vec<&[u8]> = vec![server.name.as_bytes(), uri.as_bytes()];
-    parts.extend(trust.iter().map(|part| part.as_deref().unwrap_or_default()));
-    credential.bound_to(&parts)
 }
 
 fn context(server: &config::Server, uri: &ServerUri, credential: &config::Credential) -> Result<ClientContext, String> {
