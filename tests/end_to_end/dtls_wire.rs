@@ -182,3 +182,44 @@ fn s_16_s_17_s_22_p_22_p_37_p_40_each_changed_answer_gets_its_alert_and_its_even
     }
     assert!(leshan.process.seen().iter().all(|line| line["event"] != "registered"));
 }
+
+/// Records in the server's name that fail authentication, until the session is renewed; some get lost in a full queue.
+const FORGED_AT_MOST: u32 = 2_000_000;
+
+#[test]
+fn p_13_a_flood_of_forged_records_is_dropped_and_counted_and_in_the_end_the_session_is_renewed_once() {
+    let (mut leshan, relay, site) = setup(1, "");
+    let mut modem = site.modem(69);
+    let mut gateway = site.gateway();
+    modem.wait_event("joined");
+    uplink(&mut modem, &mut gateway, 0, "01670070");
+    wait_registered(&mut leshan, 0);
+    gateway.wait_event("registered");
+
+    let capture = Capture::start(relay.port);
+    let renewed = |gateway: &mut Process| gateway.seen().iter().filter(|line| line["event"] == "dtls-forged").count();
+    let mut forged = vec![0x5a; 13 + 40];
+    forged[..13].copy_from_slice(&[23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 40]);
+    let mut sent = 0;
+    while renewed(&mut gateway) == 0 && sent < FORGED_AT_MOST {
+        for _ in 0..256 {
+            sent += 1;
+            forged[7..11].copy_from_slice(&sent.to_be_bytes());
+            relay.inject(&forged);
+        }
+    }
+    gateway.wait_event("dtls-forged");
+    assert!(sent >= 65_536, "not before the budget is spent: {sent}");
+    let answers = capture.stop().records();
+    assert_eq!(answers.iter().filter(|record| record.to_server).count(), 0, "in silence");
+    let status = site.ask(&["status"]);
+    assert!(status["sessions"]["records_forged"].as_u64() >= Some(65_536), "{status}");
+
+    let mark = leshan.process.mark();
+    uplink(&mut modem, &mut gateway, 0, "01670071");
+    leshan.process.wait_since(mark, "a handshake", |line| line["event"] == "handshake");
+    leshan
+        .process
+        .wait_since(mark, "the registration", |line| line["event"] == "updated" || line["event"] == "registered");
+    assert_eq!(renewed(&mut gateway), 1);
+}

@@ -18,9 +18,16 @@ pub struct Relay {
 struct Shared {
     server: SocketAddr,
     change: Mutex<Change>,
-    /// By client: the socket that faces it, and the one towards the server.
-    clients: Mutex<BTreeMap<SocketAddr, (Arc<UdpSocket>, Arc<UdpSocket>)>>,
+    clients: Mutex<BTreeMap<SocketAddr, Client>>,
     last: Mutex<Option<SocketAddr>>,
+}
+
+/// The sockets of a client.
+struct Client {
+    /// Faces it.
+    front: Arc<UdpSocket>,
+    /// Towards the server.
+    back: Arc<UdpSocket>,
 }
 
 impl Relay {
@@ -50,7 +57,7 @@ impl Relay {
     /// Sends this to the client that sent last, as if it came from the server.
     pub fn inject(&self, datagram: &[u8]) {
         let client = self.shared.last.lock().unwrap().unwrap();
-        let front = Arc::clone(&self.shared.clients.lock().unwrap()[&client].0);
+        let front = Arc::clone(&self.shared.clients.lock().unwrap()[&client].front);
         front.send_to(datagram, client).unwrap();
     }
 }
@@ -61,15 +68,17 @@ impl Shared {
         let mut datagram = [0; 2048];
         while let Ok((length, client)) = front.recv_from(&mut datagram) {
             *self.last.lock().unwrap() = Some(client);
-            let back =
-                Arc::clone(&self.clients.lock().unwrap().entry(client).or_insert_with(|| self.meet(front, client)).1);
+            let back = {
+                let mut clients = self.clients.lock().unwrap();
+                Arc::clone(&clients.entry(client).or_insert_with(|| self.meet(front, client)).back)
+            };
             // A server that is not there loses datagrams.
             let _ = back.send(&datagram[..length]);
         }
     }
 
     /// A new client: what the server says to it goes through the change.
-    fn meet(self: &Arc<Self>, front: &Arc<UdpSocket>, client: SocketAddr) -> (Arc<UdpSocket>, Arc<UdpSocket>) {
+    fn meet(self: &Arc<Self>, front: &Arc<UdpSocket>, client: SocketAddr) -> Client {
         let back = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
         back.connect(self.server).unwrap();
         let (shared, from, to) = (Arc::clone(self), Arc::clone(&back), Arc::clone(front));
@@ -88,6 +97,6 @@ impl Shared {
                 }
             }
         });
-        (Arc::clone(front), back)
+        Client { front: Arc::clone(front), back }
     }
 }
