@@ -196,7 +196,7 @@ fn p_13_a_flood_of_forged_records_is_dropped_and_counted_and_in_the_end_the_sess
     wait_registered(&mut leshan, 0);
     gateway.wait_event("registered");
 
-    let capture = Capture::start(relay.port);
+    let before = relay.passed();
     let renewed = |gateway: &mut Process| gateway.seen().iter().filter(|line| line["event"] == "dtls-forged").count();
     let mut forged = vec![0x5a; 13 + 40];
     forged[..13].copy_from_slice(&[23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 40]);
@@ -210,8 +210,7 @@ fn p_13_a_flood_of_forged_records_is_dropped_and_counted_and_in_the_end_the_sess
     }
     gateway.wait_event("dtls-forged");
     assert!(sent >= 65_536, "not before the budget is spent: {sent}");
-    let answers = capture.stop().records();
-    assert_eq!(answers.iter().filter(|record| record.to_server).count(), 0, "in silence");
+    assert_eq!(relay.passed(), before, "in silence");
     let status = site.ask(&["status"]);
     assert!(status["sessions"]["records_forged"].as_u64() >= Some(65_536), "{status}");
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What becomes of a datagram to the client.
@@ -20,6 +21,8 @@ struct Shared {
     change: Mutex<Change>,
     clients: Mutex<BTreeMap<SocketAddr, Client>>,
     last: Mutex<Option<SocketAddr>>,
+    /// Datagrams of clients.
+    passed: AtomicU64,
 }
 
 /// The sockets of a client.
@@ -40,6 +43,7 @@ impl Relay {
             change: Mutex::new(Box::new(|datagram| vec![datagram])),
             clients: Mutex::default(),
             last: Mutex::default(),
+            passed: AtomicU64::new(0),
         });
         // `localhost` may be ::1 as well.
         for front in [Some(front), UdpSocket::bind((Ipv6Addr::LOCALHOST, port_here)).ok()].into_iter().flatten() {
@@ -52,6 +56,11 @@ impl Relay {
     /// From now on, what becomes of each datagram to a client.
     pub fn change(&self, change: impl FnMut(Vec<u8>) -> Vec<Vec<u8>> + Send + 'static) {
         *self.shared.change.lock().unwrap() = Box::new(change);
+    }
+
+    /// How many datagrams clients have sent.
+    pub fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::Relaxed)
     }
 
     /// Sends this to the client that sent last, as if it came from the server.
@@ -68,6 +77,7 @@ impl Shared {
         let mut datagram = [0; 2048];
         while let Ok((length, client)) = front.recv_from(&mut datagram) {
             *self.last.lock().unwrap() = Some(client);
+            self.passed.fetch_add(1, Ordering::Relaxed);
             let back = {
                 let mut clients = self.clients.lock().unwrap();
                 Arc::clone(&clients.entry(client).or_insert_with(|| self.meet(front, client)).back)
