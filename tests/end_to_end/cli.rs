@@ -1,6 +1,6 @@
 //! The command line: errors that name file, line, key and a hint; exit codes; the policy's gate.
 
-use crate::site::{Site, eui, uplink};
+use crate::site::{Site, endpoint, eui, uplink};
 use std::process::Output;
 
 fn stderr(output: &Output) -> String {
@@ -37,6 +37,22 @@ fn configuration_errors_name_file_line_key_and_hint_with_exit_code_78() {
     site.write("lpwad.toml", &good);
     let output = site.lpwad(&["check"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn s_36_an_endpoint_name_belongs_to_one_node() {
+    let site = Site::new(2, "");
+    site.configure(2, "coap://127.0.0.1:5683");
+    std::fs::create_dir(site.path("conf.d")).unwrap();
+    let named = |name: &str| format!("[[node]]\ndev_eui = \"{}\"\nendpoint = \"{name}\"\n", eui(1));
+    site.write("conf.d/names.toml", &named("pump"));
+    let output = site.lpwad(&["check"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    site.write("conf.d/names.toml", &named(&endpoint(0)));
+    let output = site.lpwad(&["check"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = stderr(&output);
+    assert!(said.contains("node.endpoint") && said.contains(&eui(0)) && said.contains(&eui(1)), "{said}");
 }
 
 #[test]
