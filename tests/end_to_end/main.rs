@@ -11,6 +11,7 @@ mod disk;
 mod dtls;
 mod dtls_peer;
 mod faults;
+mod fleet;
 mod harness;
 mod keys;
 mod kill;
