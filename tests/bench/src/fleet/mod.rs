@@ -83,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut air = Air { fifo, counters: vec![0; nodes] };
     let idle = (resident(&daemon)?, cpu_s_of(daemon.id()).ok_or("no CPU time")?);
     let n = nodes as u64;
+    figure("daemon_cpu_until_ready", idle.1, "s", n, None);
     figure("daemon_resident_without_nodes", empty as f64, "B", 1, None);
     figure("daemon_resident_per_configured_node", slope(idle.0, empty, n), "B", n, None);
 
