@@ -267,15 +267,11 @@ impl Checker<'_> {
                 },
             };
             let reachable = raw.reachable.map(|at| at.value);
-            let on_this_host = uri.as_ref().is_some_and(ServerUri::is_loopback_literal);
-            servers.push(Server {
-                name: name.value,
-                uri,
-                secure_uri,
-                security,
-                reachable: reachable.unwrap_or(on_this_host),
-                dtls,
+            let reachable = reachable.unwrap_or_else(|| {
+                let mut addresses = [&uri, &secure_uri].into_iter().flatten().peekable();
+                addresses.peek().is_some() && addresses.all(ServerUri::is_loopback_literal)
             });
+            servers.push(Server { name: name.value, uri, secure_uri, security, reachable, dtls });
         }
         if self.layers.servers.is_empty() {
             self.missing("server", "there is no [[server]]", "add one with name and uri");

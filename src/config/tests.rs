@@ -80,6 +80,18 @@ fn psk(identity: &str, key: &str) -> String {
 }
 
 #[test]
+fn a_server_is_reached_from_unless_one_of_its_addresses_is_elsewhere() {
+    for (more, reachable) in [
+        ("", true),
+        ("uri = \"coap://127.0.0.1\"", true),
+        ("uri = \"coap://192.0.2.1\"", false),
+        ("reachable = false", false),
+    ] {
+        assert_eq!(Site::new(more, &keys_of("", "")).read().unwrap().servers[0].reachable, reachable, "{more}");
+    }
+}
+
+#[test]
 fn what_dtls_needs_of_a_server_has_the_defaults_of_the_profile_and_is_read() {
     let config = Site::new("", &keys_of("", "")).read().unwrap();
     assert_eq!(config.servers[0].dtls, Dtls::default());

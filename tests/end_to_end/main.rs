@@ -14,6 +14,7 @@ mod dtls_peer;
 mod dtls_raw_keys;
 mod dtls_wire;
 mod faults;
+mod fleet;
 mod harness;
 mod key_change;
 mod keys;
