@@ -59,7 +59,9 @@ pub(super) fn parse(text: &str) -> Reply {
         },
         [number] => number.parse().map_or(Reply::Other, Reply::Number),
         [model @ ("RN2483" | "RN2903"), firmware, ..] => {
-            let parts: Vec<u32> = firmware.split('.').map_while(|part| part.parse().ok()).collect();
+            // A greeting that was cut off by the next answer is no version.
+            let parts: Option<Vec<u32>> = firmware.split('.').map(|part| part.parse().ok()).collect();
+            let Some(parts) = parts else { return Reply::Other };
             let is_new_enough = match parts.as_slice() {
                 [major, minor, patch] => (*major, *minor, *patch) >= OLDEST_FIRMWARE,
                 _ => false,
@@ -81,6 +83,7 @@ mod tests {
 
     #[test]
     fn lines_are_understood() {
+        assert_eq!(parse("RN2483 1RN2483 1.0.5 Oct 31 2018 15:06:52"), Reply::Other);
         assert_eq!(parse("radio_rx  40FF"), Reply::Frame(vec![0x40, 0xff]));
         assert_eq!(parse("radio_rx 40FF"), Reply::Frame(vec![0x40, 0xff]));
         assert_eq!(parse("4294967245"), Reply::Number(4_294_967_245));
