@@ -23,10 +23,15 @@ fn ago(seconds: &Value) -> String {
     }
 }
 
+fn joined(texts: &Value) -> String {
+    list(texts).iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
 fn verdict(verdict: &Value) -> String {
     match verdict["verdict"].as_str() {
-        Some("nosec") => format!("NoSec by analysis {}", text(&verdict["analysis"])),
-        _ => format!("no session: {}", text(&verdict["reason"])),
+        Some("nosec") => format!("NoSec by analysis {}", joined(&verdict["analyses"])),
+        Some("refuse") | None => format!("no session: {}", text(&verdict["reason"])),
+        Some(dtls) => format!("{dtls}: {}", text(&verdict["reason"])),
     }
 }
 
@@ -58,8 +63,26 @@ pub(super) fn status(answer: &Value) -> String {
         }
     }
     for server in list(&answer["servers"]) {
+        let addresses = [&server["uri"], &server["secure_uri"]].map(text).join(", ");
+        out += &format!("server {}: {addresses}\n", text(&server["name"]));
+        for (verdict, nodes) in server["verdicts"].as_object().into_iter().flatten() {
+            let banner = if verdict == "nosec" { "  WITHOUT DTLS, by the threat analysis" } else { "" };
+            out += &format!("  {verdict}: {nodes} nodes{banner}\n");
+        }
+        if server["verdicts"]["nosec"].is_null() && !server["reason"].is_null() {
+            out += &format!("  {}\n", text(&server["reason"]));
+        }
+    }
+    for analysis in list(&answer["policy"]["analyses"]) {
+        let (id, left) = (text(&analysis["id"]), text(&analysis["days_left"]));
+        out += &format!("analysis {id}: expires {}, {left} days left\n", text(&analysis["expires"]));
+    }
+    for invalid in list(&answer["policy"]["invalid"]) {
+        out += &format!("analysis INVALID: {}\n", text(invalid));
+    }
+    for latch in list(&answer["policy"]["latches"]) {
         out +=
-            &format!("server {}: {}, {}\n", text(&server["name"]), text(&server["uri"]), verdict(&server["verdict"]));
+            &format!("latched: {}: {}; `lpwad policy rearm` restores it\n", text(&latch["what"]), text(&latch["why"]));
     }
     let failing = if answer["store"]["failing"] == true { ", FAILING" } else { "" };
     out += &format!("store: {} commits{failing}\n", text(&answer["store"]["commits"]));
@@ -95,7 +118,10 @@ pub(super) fn nodes(answer: &Value) -> String {
 pub(super) fn node(answer: &Value) -> String {
     let mut out = format!("{} ({})\n", text(&answer["endpoint"]), text(&answer["dev_eui"]));
     out += &format!("  profile {}, server {}\n", text(&answer["profile"]), text(&answer["server"]));
-    out += &format!("  policy: {}\n", verdict(&answer["verdict"]));
+    out += &format!("  policy: {} ({})\n", verdict(&answer["verdict"]), joined(&answer["verdict"]["rules"]));
+    for warning in list(&answer["verdict"]["warnings"]) {
+        out += &format!("  warning: {}\n", text(warning));
+    }
     let registration = &answer["registration"];
     out += &format!("  registration: {}", text(&registration["state"]));
     if !registration["location"].is_null() {

@@ -5,8 +5,6 @@
 //!
 //! `file` reads an analysis, `table` holds its path against what is seen, `decide` concludes by the rules of `rule`.
 //!
-//! Until the gateway uses it, `gate` is the first form of the policy that it uses.
-//!
 //! Not supported yet: facts of tunnels, serial ports and cellular modems from outside, sockets that are bound to an
 //! interface. What needs them is never discharged.
 
@@ -18,15 +16,12 @@ pub mod draft;
 pub mod evidence;
 pub mod facts;
 pub mod file;
-mod gate;
 mod named;
 pub mod protection;
 mod raw;
 pub mod rule;
 pub mod segment;
 pub mod table;
-
-pub use gate::{Analyses, Analysis, DAY_MS, Invalid, Verdict, decide};
 
 #[cfg(test)]
 mod tests;

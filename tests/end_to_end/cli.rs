@@ -1,6 +1,6 @@
 //! The command line: errors that name file, line, key and a hint; exit codes; the policy's gate.
 
-use crate::site::{Site, eui, uplink};
+use crate::site::{Site, analysis, eui, uplink};
 use std::process::Output;
 
 fn stderr(output: &Output) -> String {
@@ -56,12 +56,11 @@ fn s_03_without_a_valid_analysis_no_datagram_leaves_and_the_reason_is_said() {
     let uri = format!("coap://{}", server.local_addr().unwrap());
     let site = Site::new(1, "");
     site.configure(1, &uri);
-    let expired = format!("schema = 1\nid = \"OLD\"\nexpires = 2026-01-01\n[scope]\nserver = \"{uri}\"\n");
-    site.write("threat-analysis.d/test.toml", &expired);
+    site.write("threat-analysis.d/test.toml", &analysis(&uri, 20, 10));
     let mut modem = site.modem(41);
     let mut gateway = site.gateway();
     let refused = gateway.wait_event("policy-refused");
-    assert!(refused["reason"].as_str().unwrap().contains("OLD"), "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("TEST: expired on"), "{refused}");
     modem.wait_event("joined");
     uplink(&mut modem, &mut gateway, 0, "01670110");
     gateway.wait("the node's refusal", |line| line["event"] == "policy-refused" && line["node"] == eui(0).as_str());
