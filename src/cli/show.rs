@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
@@ -10,7 +10,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -23,7 +23,7 @@ fn ago(seconds: &Value) -> String {
     }
 }
 
-fn joined(texts: &Value) -> String {
+pub(super) fn joined(texts: &Value) -> String {
     list(texts).iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
@@ -73,17 +73,7 @@ pub(super) fn status(answer: &Value) -> String {
             out += &format!("  {}\n", text(&server["reason"]));
         }
     }
-    for analysis in list(&answer["policy"]["analyses"]) {
-        let (id, left) = (text(&analysis["id"]), text(&analysis["days_left"]));
-        out += &format!("analysis {id}: expires {}, {left} days left\n", text(&analysis["expires"]));
-    }
-    for invalid in list(&answer["policy"]["invalid"]) {
-        out += &format!("analysis INVALID: {}\n", text(invalid));
-    }
-    for latch in list(&answer["policy"]["latches"]) {
-        out +=
-            &format!("latched: {}: {}; `lpwad policy rearm` restores it\n", text(&latch["what"]), text(&latch["why"]));
-    }
+    out += &super::show_policy::policy(&answer["policy"]);
     let failing = if answer["store"]["failing"] == true { ", FAILING" } else { "" };
     out += &format!("store: {} commits{failing}\n", text(&answer["store"]["commits"]));
     for counters in [&answer["network"], &answer["counts"], &answer["sessions"]] {

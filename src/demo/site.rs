@@ -74,6 +74,7 @@ impl Site {
             by: "whoever runs the demonstration",
             clock: Some("it is there to be seen, for minutes"),
             abp: None,
+            accept: Some("no other users on this host"),
             needs_reserve: false,
         }
         .text();

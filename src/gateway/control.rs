@@ -22,6 +22,12 @@ pub enum Request {
     },
     /// Who runs without DTLS, until when, on whose word.
     PolicyList,
+    /// The decisions that are kept.
+    PolicyRecords {
+        /// Only the one of this number.
+        #[serde(default)]
+        number: Option<u64>,
+    },
     /// What was lost may be granted again.
     PolicyRearm,
 }

@@ -289,6 +289,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("radios", Class::Operational),
     ("readings", Class::Operational),
     ("reason", Class::Operational),
+    ("record", Class::Operational),
     ("removed", Class::Operational),
     ("resumed", Class::Operational),
     ("retry_in_ms", Class::Operational),

@@ -9,8 +9,9 @@ use super::{Gateway, Output};
 use crate::config::{self, DtlsMode, Server};
 use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
-use crate::policy::decide::{Case, Decision, Verdict, decide};
+use crate::policy::decide::{Case, Decision, Verdict, decide, next_expiry};
 use crate::policy::facts::{Activation, Facts};
+use crate::policy::record::{Inputs, Record};
 use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
 use crate::store::POLICY_STATE;
@@ -18,6 +19,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
+
+/// Decisions that are kept, in the store and in memory; the oldest go.
+const MAX_RECORDS: usize = 100;
+/// Days before an expiry on which it is warned of, the nearest first.
+const WARNING_DAYS: [u32; 3] = [1, 7, 30];
 
 /// The state of the policy.
 pub(super) struct Gate {
@@ -28,6 +34,10 @@ pub(super) struct Gate {
     host: Facts,
     nodes: BTreeMap<NodeId, Gated>,
     state: State,
+    /// Of which analyses, by hash, it was said that so many days are left.
+    warned: BTreeMap<String, u32>,
+    /// The last decisions, a line of JSON each, by number.
+    records: BTreeMap<u64, String>,
     /// Day and trust in the clock at the last look.
     judged: Option<Day>,
     /// Facts have changed since.
@@ -49,6 +59,10 @@ struct State {
     latest: Option<Day>,
     /// Where NoSec was lost while it was used, and why.
     latches: BTreeMap<String, String>,
+    /// Number of the last record.
+    last_number: u64,
+    /// Its hash.
+    last_hash: String,
 }
 
 /// What a review was made for.
@@ -78,9 +92,30 @@ fn grant_name(server: &str, decision: &Decision) -> String {
 }
 
 impl Gate {
-    pub(super) fn new(analyses: Analyses, host: Facts, stored: Option<&[u8]>) -> Gate {
-        let state = stored.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-        Gate { analyses, kept: None, host, nodes: BTreeMap::new(), state, judged: None, stale: false }
+    /// With what the store has of the policy. A state that is damaged is none: then nothing is latched, and the chain of
+    /// records begins anew.
+    pub(super) fn new(analyses: Analyses, host: Facts, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
+        let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let records = stored.iter().filter(|(number, _)| **number != POLICY_STATE);
+        let records = records.filter_map(|(number, bytes)| Some((*number, String::from_utf8(bytes.clone()).ok()?)));
+        let records = records.collect();
+        Gate {
+            analyses,
+            kept: None,
+            host,
+            nodes: BTreeMap::new(),
+            state,
+            warned: BTreeMap::new(),
+            records,
+            judged: None,
+            stale: false,
+        }
+    }
+
+    /// The decisions that are kept, oldest first; with a number only that one.
+    pub(super) fn records(&self, number: Option<u64>) -> Vec<&String> {
+        let wanted = self.records.iter().filter(|(one, _)| number.is_none_or(|number| number == **one));
+        wanted.map(|(_, line)| line).collect()
     }
 
     /// Notes a node; it is judged with the next review.
@@ -153,6 +188,10 @@ impl Gate {
         std::mem::take(&mut self.state.latches).len()
     }
 
+    fn analyses_of(&self, gated: &Gated) -> &Analyses {
+        self.kept.as_ref().filter(|_| gated.on_kept).unwrap_or(&self.analyses)
+    }
+
     fn latch(&self, server: &str, decision: &Decision) -> Option<&String> {
         self.state.latches.get(&grant_name(server, decision))
     }
@@ -166,7 +205,7 @@ impl Gate {
         known: &mut Known,
     ) -> Arc<Decision> {
         let (gated, endpoint, credential) = who;
-        let analyses = self.kept.as_ref().filter(|_| gated.on_kept).unwrap_or(&self.analyses);
+        let analyses = self.analyses_of(gated);
         let concerning: Vec<usize> = match &server.uri {
             Some(uri) => {
                 let all = analyses.valid.iter().enumerate();
@@ -223,13 +262,14 @@ impl Gateway {
             self.gate.state.latest = today;
             self.save_gate();
         }
+        self.say_expiries(today);
         let mut changed = self.judge_once(today);
         if cause == Cause::Live && self.latch(&changed) {
             self.save_gate();
             let again = self.judge_once(today);
             changed.extend(again.into_iter().map(|(id, _)| (id, None)));
         }
-        self.say_decisions(changed.iter().map(|(id, _)| *id).collect());
+        self.say_decisions(now, changed.iter().map(|(id, _)| *id).collect());
         for (id, _) in changed {
             self.apply_decision(now, id);
         }
@@ -278,27 +318,63 @@ impl Gateway {
     }
 
     /// One event for each decision that is new, with the number of its nodes.
-    fn say_decisions(&mut self, changed: Vec<NodeId>) {
-        let mut said: Vec<(usize, Arc<Decision>, usize)> = Vec::new();
+    fn say_decisions(&mut self, now: Now, changed: Vec<NodeId>) {
+        let mut said: Vec<(usize, Arc<Decision>, usize, NodeId)> = Vec::new();
         for id in changed {
             let Some(node) = self.fleet.get(id) else { continue };
             let Some(decision) = self.gate.nodes.get(&id).and_then(|gated| gated.decision.clone()) else { continue };
-            match said.iter_mut().find(|(server, known, _)| *server == node.server && *known == decision) {
-                Some((.., nodes)) => *nodes += 1,
-                None => said.push((node.server, decision, 1)),
+            match said.iter_mut().find(|(server, known, ..)| *server == node.server && *known == decision) {
+                Some((_, _, nodes, _)) => *nodes += 1,
+                None => said.push((node.server, decision, 1, id)),
             }
         }
-        for (server, decision, nodes) in said {
+        for (server, decision, nodes, id) in said {
+            let record = self.record(now, id, &decision, nodes);
             let kind = if decision.verdict == Verdict::Refuse { Kind::PolicyRefused } else { Kind::PolicyVerdict };
             let server = self.servers.get(server).map_or("", |served| served.config.name.as_str());
             let mut event = Event::new(kind).server(server).with("verdict", decision.verdict.name());
-            event = event.with("rule", rules(&decision.rules)).with("nodes", nodes).with("reason", &decision.reason);
+            event = event
+                .with("rule", rules(&decision.rules))
+                .with("nodes", nodes)
+                .with("record", record)
+                .with("reason", &decision.reason);
             if !decision.analyses.is_empty() {
                 let hashes: Vec<&str> = decision.analyses.iter().map(|spoken| spoken.sha256.as_str()).collect();
                 event = event.with("analysis", decision.ids().join(",")).with("sha256", hashes.join(","));
             }
             self.say(event);
         }
+    }
+
+    /// Keeps a decision; gives its number.
+    fn record(&mut self, now: Now, id: NodeId, decision: &Decision, nodes: usize) -> u64 {
+        let State { last_number, last_hash, .. } = &self.gate.state;
+        let number = last_number + 1;
+        let (Some(node), Some(gated)) = (self.fleet.get(id), self.gate.nodes.get(&id)) else { return *last_number };
+        let Some(server) = self.servers.get(node.server).map(|served| &served.config) else { return *last_number };
+        let facts = self.gate.facts(id).unwrap_or_default();
+        let latched = decision.objections.iter().any(|one| one.rule == Rule::Ta15);
+        let case = Case {
+            endpoint: &node.endpoint,
+            server,
+            credential: node.dtls,
+            facts: &facts,
+            today: self.gate.today(now),
+            latched: self.gate.latch(&server.name, decision).filter(|_| latched).map(String::as_str),
+        };
+        let inputs = Inputs::of(&case, nodes, self.gate.analyses_of(gated));
+        let record = Record::new(number, now.unix_ms, inputs, decision, last_hash);
+        let line = record.to_line();
+        self.persist.put_policy(number, Some(line.clone().into_bytes()));
+        self.gate.records.insert(number, line);
+        self.gate.state.last_number = number;
+        self.gate.state.last_hash = record.hash;
+        while self.gate.records.len() > MAX_RECORDS {
+            let Some((oldest, _)) = self.gate.records.pop_first() else { break };
+            self.persist.put_policy(oldest, None);
+        }
+        self.save_gate();
+        number
     }
 
     /// Closes the session of a node if its decision does not permit it any more, and opens DTLS in its place.
@@ -342,6 +418,25 @@ impl Gateway {
         self.dirty.insert(id);
     }
 
+    /// Warns of what expires soon, once for each of [`WARNING_DAYS`].
+    fn say_expiries(&mut self, today: Option<Day>) {
+        let Some(today) = today else { return };
+        let mut due = Vec::new();
+        for analysis in &self.gate.analyses.valid {
+            let Some(day) = next_expiry(analysis, today) else { continue };
+            let left = day.0.saturating_sub(today.0);
+            let Some(step) = WARNING_DAYS.into_iter().find(|days| left <= *days) else { continue };
+            if self.gate.warned.get(&analysis.sha256) != Some(&step) {
+                let event = Event::new(Kind::AnalysisExpires).with("analysis", &analysis.id);
+                due.push((analysis.sha256.clone(), step, event.with("days", left)));
+            }
+        }
+        for (sha256, step, event) in due {
+            self.gate.warned.insert(sha256, step);
+            self.say(event);
+        }
+    }
+
     /// Files that are not valid are shouted, with every start and reload.
     pub(super) fn say_invalid(&mut self) {
         for invalid in self.gate.analyses.invalid.clone() {
@@ -360,7 +455,7 @@ impl Gateway {
 
     fn save_gate(&mut self) {
         let state = serde_json::to_vec(&self.gate.state).expect("a state holds only what JSON can hold");
-        self.persist.put_policy(POLICY_STATE, state);
+        self.persist.put_policy(POLICY_STATE, Some(state));
     }
 }
 

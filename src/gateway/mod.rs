@@ -30,7 +30,7 @@ use crate::policy::analyses::Analyses;
 use crate::policy::facts::Facts;
 use crate::radio::Radio;
 use crate::store::record::{BacklogRecord, ProxyRecord, ValuesRecord, mailbox_from_bytes};
-use crate::store::{BacklogKey, Loaded, POLICY_STATE, Table};
+use crate::store::{BacklogKey, Loaded, Table};
 use crate::{codec, config, network};
 use backlog::Backlog;
 use core::time::Duration;
@@ -108,7 +108,7 @@ impl Gateway {
         });
         let mut gateway = Gateway {
             servers: config.servers.iter().map(|server| Served { config: server.clone() }).collect(),
-            gate: Gate::new(analyses, host, loaded.policy.get(&POLICY_STATE).map(Vec::as_slice)),
+            gate: Gate::new(analyses, host, &loaded.policy),
             fixed: Fixed::of(config),
             radios: radios.collect(),
             network,

@@ -67,8 +67,8 @@ impl Persist {
         self.next.batch.backlog.insert(key, Some(record));
     }
 
-    pub(super) fn put_policy(&mut self, key: u64, record: Vec<u8>) {
-        self.next.batch.policy.insert(key, Some(record));
+    pub(super) fn put_policy(&mut self, key: u64, record: Option<Vec<u8>>) {
+        self.next.batch.policy.insert(key, record);
     }
 
     /// Removes an entry of the backlog, soon.

@@ -27,6 +27,7 @@ impl Gateway {
                 None => no_node(name),
             },
             Request::PolicyList => self.policy_list(now),
+            Request::PolicyRecords { number } => json!({ "records": self.gate.records(*number) }),
             Request::PolicyRearm => control::error("asked for where nothing can be changed"),
         }
     }

@@ -109,6 +109,7 @@ fn draft(expires: &str) -> Draft<'static> {
         by: "j.doe",
         clock: Some("simulated"),
         abp: Some("simulated"),
+        accept: Some("no other users on this host"),
         needs_reserve: false,
     }
 }

@@ -326,6 +326,13 @@ fn identity_and_route(analysis: &Analysis, case: &Case, loopback: bool, object: 
     }
 }
 
+/// The next day after which something that counts in an analysis does not any more: itself, evidence that is used, or an
+/// accepted risk; of what has not expired yet.
+#[must_use]
+pub fn next_expiry(analysis: &Analysis, today: Day) -> Option<Day> {
+    expiries(analysis, Some(today)).min()
+}
+
 /// The last days that are not over yet.
 fn expiries(analysis: &Analysis, today: Option<Day>) -> impl Iterator<Item = Day> {
     let used = analysis.protections.iter().flat_map(|one| &one.evidence).chain(&analysis.needs.clock_evidence);

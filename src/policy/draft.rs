@@ -24,6 +24,8 @@ pub struct Draft<'a> {
     pub clock: Option<&'a str>,
     /// Which test showed that nodes with fixed session keys keep their counters; `None`: there are none.
     pub abp: Option<&'a str>,
+    /// Why other users of the host are no risk; `None`: nobody has looked, and there is no NoSec yet.
+    pub accept: Option<&'a str>,
     /// Whether NoSec needs DTLS in reserve.
     pub needs_reserve: bool,
 }
@@ -43,6 +45,15 @@ impl Draft<'_> {
         let Draft { reviewed, expires, .. } = self;
         let (by, report) =
             (list(&[self.by]), if self.abp.is_some() { "\"lorawan\", \"counters\"" } else { "\"lorawan\"" });
+        let why = self.accept.unwrap_or("");
+        let entry = format!(
+            "{{ segment = \"host\", property = \"all\", attacker = \"host-user\", why = {}, by = {by}, expires = {expires} }}",
+            quoted(why)
+        );
+        let accept = match self.accept {
+            Some(_) => format!("accept = [\n  {entry},\n]"),
+            None => format!("#accept = [\n#  {entry},\n#]"),
+        };
         let mut text = format!(
             "schema = 1\nid = {}\ntitle = {}\nmethod = \"STRIDE\"\nreviewed = {reviewed}\nexpires = {expires}\n\
              approved_by = {by}\nfallback = \"{}\"\n\n\
@@ -56,9 +67,8 @@ impl Draft<'_> {
              {{ kind = \"lorawan-mac\", from = \"node\", to = \"agent\", claims = [\"integrity\", \"replay\", \"authentication\"], evidence = [{report}] }},\n  \
              {{ kind = \"lorawan-app\", from = \"node\", to = \"agent\", claims = [\"confidentiality\"], evidence = [{report}] }},\n  \
              {{ kind = \"loopback\", from = \"agent\", to = \"server\", claims = [\"all\"], evidence = [\"here\"] }},\n]\n\n\
-             # Other users of this host can speak to the server as well. Who signs this has looked at who they are.\n\
-             accept = [\n  \
-             {{ segment = \"host\", property = \"all\", attacker = \"host-user\", why = \"no other users on this host\", by = {by}, expires = {expires} }},\n]\n\n\
+             # Other users of this host can speak to the server as well: somebody must look who they are, and sign that.\n\
+             {accept}\n\n\
              [scope]\nendpoints = {}\nserver = {}\n",
             quoted(self.id),
             quoted(self.title),

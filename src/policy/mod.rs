@@ -19,6 +19,7 @@ pub mod file;
 mod named;
 pub mod protection;
 mod raw;
+pub mod record;
 pub mod rule;
 pub mod segment;
 pub mod table;

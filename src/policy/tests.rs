@@ -1,6 +1,7 @@
 //! The worked examples W1 to W5, each with the rule that decided, and what a file may not say.
 
 mod properties;
+mod records;
 mod walk;
 
 use super::analyses::Analyses;
@@ -61,6 +62,7 @@ pub(super) fn local(expires: &str) -> String {
         by: "j.doe",
         clock: None,
         abp: None,
+        accept: Some("no other users on this host"),
         needs_reserve: true,
     }
     .text()

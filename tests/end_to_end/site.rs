@@ -183,6 +183,7 @@ pub fn analysis(server: &str, since: u32, days: u32) -> String {
         by: "the tests",
         clock: Some("the tests run now"),
         abp: None,
+        accept: Some("no other users on this host"),
         needs_reserve: false,
     }
     .text()

@@ -161,3 +161,50 @@ fn ta01_a_syntax_error_keeps_running_nodes_is_shouted_and_gives_new_ones_nothing
     rig.input(Input::Facts(in_step(true)));
     assert_eq!(rules(&rig)[0], "TA01");
 }
+
+#[test]
+fn each_decision_is_a_record_of_a_chain_that_goes_on_over_a_restart_and_has_a_bound() {
+    let lines = |rig: &Rig| {
+        let answer = rig.gateway.answer_request(rig.time(), &control::Request::PolicyRecords { number: None });
+        let records = answer["records"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_string());
+        records.collect::<Vec<_>>()
+    };
+    let rig = registered();
+    assert_eq!(lines(&rig).len(), 2, "before and after the clock was known to be in step");
+    let mut analyses = Analyses::default();
+    analyses.add(Path::new("t.toml"), &Draft { clock: None, needs_reserve: true, ..draft("2027-06-01") }.text());
+    let mut rig = Rig::of(rig.time(), &both(), analyses, rig.disk);
+    for _ in 0..60 {
+        rig.input(Input::Facts(in_step(true)));
+        rig.input(Input::Facts(in_step(false)));
+        rig.input(Input::Request(1, control::Request::PolicyRearm));
+    }
+    let text = lines(&rig).join("\n");
+    let records = crate::policy::record::Record::verify_all(&text).unwrap();
+    assert_eq!(records.len(), 100, "the oldest go");
+    assert_eq!(rig.disk.policy.len(), 101, "and the state");
+    assert!(records.iter().any(|record| record.outcome["verdict"] == "nosec"));
+}
+
+#[test]
+fn what_expires_is_warned_of_30_7_and_1_days_before_and_once_each() {
+    // START_UNIX_MS is 2027-01-15.
+    let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS) };
+    let mut rig = Rig::of(now, &both(), analyses("2027-02-20"), Loaded::default());
+    let mut days = Vec::new();
+    for day in 0..=40u64 {
+        for hour in [0, 12] {
+            let unix_ms = Some(START_UNIX_MS + day * 86_400_000 + hour * 3_600_000);
+            rig.gateway.handle(Now { mono: rig.now, unix_ms }, Input::Tick);
+            rig.drain();
+        }
+        for output in rig.outputs.drain(..) {
+            if let Output::Event(event) = output
+                && event.kind == Kind::AnalysisExpires
+            {
+                days.push(event.to_json()["days"].as_str().unwrap().to_string());
+            }
+        }
+    }
+    assert_eq!(days, ["30", "7", "1"]);
+}

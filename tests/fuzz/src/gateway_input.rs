@@ -341,6 +341,7 @@ fn analyses(named: bool) -> Analyses {
             by: "fuzz",
             clock: Some("fuzz"),
             abp: Some("fuzz"),
+            accept: Some("no other users on this host"),
             needs_reserve: false,
         };
         analyses.add(Path::new("t.toml"), &draft.text());

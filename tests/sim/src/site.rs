@@ -209,6 +209,7 @@ impl Folder {
                     by: "the simulation",
                     clock: Some("simulated"),
                     abp: Some("simulated"),
+                    accept: Some("no other users on this host"),
                     needs_reserve: false,
                 };
                 analyses.add(Path::new("ta.toml"), &draft.text());
