@@ -220,7 +220,10 @@ impl View {
         let mut object =
             |rule, why: String| objections.push(Objection { rule, why: format!("{}: {why}", analysis.id) });
         let dates = Dates::On(trusted_day(analysis, case));
-        if let Some(why) = dates.problem(analysis.reviewed, analysis.expires) {
+        // An expiry is named as such, also where the evidence for the clock has expired with it.
+        let today = case.today.map_or(dates, |today| Dates::On(Some(today)));
+        let problem = |dates: Dates| dates.problem(analysis.reviewed, analysis.expires);
+        if let Some(why) = problem(today).or_else(|| problem(dates)) {
             object(Rule::Ta02, why);
         }
         scope(analysis, case.facts, &mut object);

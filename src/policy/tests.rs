@@ -1,5 +1,6 @@
 //! The worked examples W1 to W5, each with the rule that decided, and what a file may not say.
 
+mod examples;
 mod properties;
 mod records;
 mod walk;

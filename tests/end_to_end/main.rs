@@ -17,6 +17,7 @@ mod kill;
 mod leshan;
 mod lora_e5;
 mod plugin;
+mod policy;
 mod record;
 mod reload;
 mod restart;
