@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Packages of the workspace, and those of them that each may depend on, in tests too.
-const PACKAGES: [(&str, &[&str]); 11] = [
+const PACKAGES: [(&str, &[&str]); 12] = [
     (".", &["lpwad-dtls", "lpwad-link", "lpwad-lorawan", "lpwad-lwm2m", "lpwad-sim"]),
     // With its feature for tests.
     ("crates/dtls", &["lpwad-dtls"]),
@@ -16,6 +16,7 @@ const PACKAGES: [(&str, &[&str]); 11] = [
     ("plugins/lora-serial", &["lpwad-link", "lpwad-sim"]),
     ("plugins/sim", &["lpwad-link"]),
     ("plugins/stress", &["lpwad-link"]),
+    ("tests/bench", &["lpwad", "lpwad-dtls", "lpwad-link", "lpwad-sim"]),
     ("tests/fuzz", &["lpwad", "lpwad-dtls", "lpwad-link", "lpwad-lora-serial", "lpwad-lorawan", "lpwad-lwm2m"]),
     ("tests/sim", &["lpwad", "lpwad-link", "lpwad-lorawan", "lpwad-lwm2m", "lpwad-sim"]),
     ("xtask", &[]),
@@ -24,7 +25,7 @@ const PACKAGES: [(&str, &[&str]); 11] = [
 /// What the library crates must not depend on: they have no IO.
 const NOT_IN_CRATES: [&str; 5] = ["lpwad", "mio", "nix", "tokio", "tokio-serial"];
 
-/// What belongs into tests only: peers and tools. `plugins/sim` is a peer itself, `tests/sim` a test.
+/// What belongs into tests only: peers and tools. `plugins/sim` is a peer itself, `tests/bench` and `tests/sim` are tests.
 const ONLY_FOR_TESTS: [&str; 5] = ["lorawan", "lorawan-device", "lpwad-sim", "proptest", "tempfile"];
 
 /// Modules of `src`, and what each may use of the others and of our crates. `config` is plain data that all may read;
@@ -190,7 +191,7 @@ fn manifest_violations(dir: &str, manifest: &str, allowed: &[&str]) -> String {
             let banned = dir.starts_with("crates/") && NOT_IN_CRATES.contains(&name.as_str());
             let for_tests = ONLY_FOR_TESTS.contains(&name.as_str())
                 && kind != "dev-dependencies"
-                && !["plugins/sim", "tests/sim"].contains(&dir);
+                && !["plugins/sim", "tests/bench", "tests/sim"].contains(&dir);
             if ours || banned || for_tests {
                 let _ = writeln!(found, "{dir}/Cargo.toml: {kind} must not have {name}");
             }

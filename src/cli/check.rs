@@ -5,9 +5,10 @@ use crate::config::{Config, ConfigError, ConfigErrors, endpoint};
 use crate::gateway::gate::facts_of;
 use crate::io::Clock;
 use crate::io::facts;
-use crate::io::plugins;
+use crate::io::keys::Keys;
 use crate::io::run::state_dir;
 use crate::io::sealed_keys;
+use crate::io::{library, plugins};
 use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Verdict, decide};
@@ -67,7 +68,16 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
+    warnings.extend(Keys::problems(&config).into_iter().map(|(node, problem)| format!("node {node}: {problem}")));
+    warnings.extend(library::warning(Clock::start().now().unix_ms));
     warnings.extend(analyses.invalid.iter().map(|invalid| invalid.error.clone()));
+    for node in config.nodes.iter().filter(|node| node.credential.is_none()) {
+        let server = config.servers.get(node.server);
+        if server.is_some_and(|server| server.secure_uri.is_some()) {
+            let node = node.dev_eui;
+            warnings.push(format!("node {node}: it has no key for DTLS with its server: `lpwad key new {node}`"));
+        }
+    }
     let verdicts = verdicts(&config, &analyses, &mut warnings);
     let state_dir = state_dir(state, config.state_dir.as_deref());
     let json = json!({

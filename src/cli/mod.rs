@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::demo;
 use crate::gateway::control::Request;
 use crate::io::run::{Options, RunError, run, state_dir};
-use crate::io::{control, journal, sealed_keys, secrecy};
+use crate::io::{control, journal, library, sealed_keys, secrecy};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ mod exit {
 
 /// LPWA to LwM2M gateway agent: each end node becomes an LwM2M client of its own.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(version = library::version(), about, arg_required_else_help = true)]
 struct Arguments {
     /// Configuration file; `conf.d/*.toml` beside it is laid over it.
     #[arg(long, global = true, default_value = "/etc/lpwad/lpwad.toml", value_name = "FILE")]

@@ -118,7 +118,18 @@ pub(super) fn node(answer: &Value) -> String {
         out +=
             &format!(" at {}, {} observations", text(&registration["location"]), text(&registration["observations"]));
     }
-    out += &format!("\n  session: {}, local port {}\n", text(&answer["session"]), text(&answer["local_port"]));
+    out += &format!("\n  session: {}, local port {}", text(&answer["session"]), text(&answer["local_port"]));
+    let dtls = &answer["dtls"];
+    if !dtls.is_null() {
+        let resumed = if dtls["resumed"] == true { "resumed" } else { "new keys" };
+        out += &format!(", {}, {resumed}, up to {} B", text(&dtls["suite"]), text(&dtls["max_datagram_bytes"]));
+    }
+    let fault = &answer["session_fault"];
+    if !fault.is_null() {
+        let (reason, detail) = (text(&fault["reason"]), text(&fault["detail"]));
+        out += &format!("\n    last fault: {reason}: {detail}\n    hint: {}", text(&fault["hint"]));
+    }
+    out.push('\n');
     let lorawan = &answer["lorawan"];
     out += &format!(
         "  LoRaWAN: {}, DevAddr {}, up {}, down {}, kept to one channel: {}\n",

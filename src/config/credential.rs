@@ -95,7 +95,7 @@ impl Credential {
 }
 
 /// SHA-256 of parts with their lengths, so that no part can pass for the end of another.
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update((part.len() as u64).to_be_bytes());

@@ -86,7 +86,37 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Where the lines of a text end: for a file in which many places are named, each of which is found at once.
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// Of a text.
+    pub fn of(text: &str) -> Lines {
+        Lines(text.match_indices('\n').map(|(end, _)| end).collect())
+    }
+
+    /// The same as [`line_of`].
+    pub fn line_of(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
+    }
+}
+
 /// The number, from 1, of the line in `text` that holds the byte `offset`.
 pub fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_find_a_line_agree_at_every_byte() {
+        for text in ["", "\n", "a\n\nb\r\nc", "a\n"] {
+            let lines = Lines::of(text);
+            for offset in 0..=text.len() {
+                assert_eq!(lines.line_of(offset), line_of(text, offset), "{text:?} at {offset}");
+            }
+        }
+    }
 }

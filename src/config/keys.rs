@@ -2,7 +2,7 @@
 
 use super::credential::{Credential, Secret};
 use super::document::{Secrecy, parse};
-use super::error::{ConfigError, line_of};
+use super::error::{ConfigError, Lines};
 pub use super::private_file::Origin;
 use super::private_file::read as read_private;
 use super::weak::weakness;
@@ -168,9 +168,10 @@ pub fn text(path: &Path, origin: Origin) -> Result<Zeroizing<String>, ConfigErro
 /// With line and field; never with a value.
 pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
     let raw: BTreeMap<Spanned<String>, RawKeys> = parse(path, text, Secrecy::Secret)?;
+    let lines_of_file = Lines::of(text);
     let mut keys = KeyFile::new();
     for (name, entry) in raw {
-        let line = line_of(text, name.span().start);
+        let line = lines_of_file.line_of(name.span().start);
         // What stands in the place of a DevEUI may be a key: it is not repeated.
         let dev_eui: DevEui = name.get_ref().parse().map_err(|_| ConfigError {
             line: Some(line),
@@ -179,7 +180,7 @@ pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
                 format!("a table name of {} bytes is not a DevEUI of 16 hex digits", name.get_ref().len()),
             )
         })?;
-        let mut table = Table { path, text, dev_eui, line, lines: BTreeMap::new() };
+        let mut table = Table { path, lines_of_file: &lines_of_file, dev_eui, line, lines: BTreeMap::new() };
         let node = table.node(entry)?;
         if keys.insert(dev_eui, node).is_some() {
             return Err(table.error("", "this DevEUI stands twice in the file"));
@@ -191,7 +192,7 @@ pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
 /// One table of a key file.
 struct Table<'a> {
     path: &'a Path,
-    text: &'a str,
+    lines_of_file: &'a Lines,
     dev_eui: DevEui,
     line: usize,
     lines: BTreeMap<&'static str, usize>,
@@ -210,7 +211,7 @@ impl Table<'_> {
     /// Notes where a field stands; gives its text.
     fn field(&mut self, field: &'static str, text: Text) -> Option<Zeroizing<String>> {
         let text = text?;
-        self.lines.insert(field, line_of(self.text, text.span().start));
+        self.lines.insert(field, self.lines_of_file.line_of(text.span().start));
         Some(text.into_inner())
     }
 

@@ -213,9 +213,8 @@ impl Checker<'_> {
     fn endpoints_differ(&mut self, nodes: &[Node]) {
         let mut seen = BTreeMap::new();
         for node in nodes {
-            if let Some(endpoint) = &node.endpoint
-                && let Some(other) = seen.insert(endpoint.clone(), node.dev_eui)
-            {
+            let endpoint = endpoint(node.dev_eui, node.endpoint.as_deref());
+            if let Some(other) = seen.insert(endpoint.clone(), node.dev_eui) {
                 let problem = format!("\"{endpoint}\" is the endpoint of both {other} and {}", node.dev_eui);
                 self.missing("node.endpoint", &problem, "an endpoint names one node");
             }

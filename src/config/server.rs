@@ -1,5 +1,6 @@
 //! Servers: addresses, and how DTLS is spoken with them.
 
+use super::credential::digest;
 use super::document::At;
 use super::error::ConfigError;
 use super::file::Server as Raw;
@@ -9,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest file of keys or certificates of servers in bytes.
-const MAX_PUBLIC_BYTES: u64 = 1024 * 1024;
+const MAX_PUBLIC_BYTES: u64 = 64 * 1024;
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----";
 
 /// First wait of the handshake timer in s (RFC 7925 §11).
@@ -18,8 +19,10 @@ const TIMER_INITIAL_S: u32 = 9;
 const TIMER_CAP_S: u32 = 72;
 /// The longest wait must be at least this in s (RFC 6347 §4.2.4.1).
 const MIN_TIMER_CAP_S: u32 = 60;
+/// Longest first wait in s.
+const MAX_TIMER_INITIAL_S: u32 = 60;
 /// Longest wait of all in s.
-const MAX_TIMER_S: u32 = 3_600;
+const MAX_TIMER_S: u32 = 600;
 
 /// How DTLS is spoken with a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +37,9 @@ pub struct Dtls {
     pub max_fragment_length: u16,
     /// Cipher suites, best first; at least one, none twice.
     pub suites: Vec<Suite>,
-    /// Wait before a handshake message is repeated for the first time in s, 1 to [`Dtls::timer_cap_s`].
+    /// Wait before a handshake message is repeated for the first time in s, 1 to 60.
     pub timer_initial_s: u32,
-    /// Longest wait before a handshake message is repeated in s, 60 to 3,600.
+    /// Longest wait before a handshake message is repeated in s, 60 to 600.
     pub timer_cap_s: u32,
     /// Identities of keys that `lpwad key new` makes, and of those in a key file that have none.
     pub psk_identity: PskIdentity,
@@ -75,6 +78,17 @@ pub enum PskIdentity {
     Random,
     /// The endpoint name.
     Endpoint,
+}
+
+impl Server {
+    /// Digest (SHA-256) of its name, its address and what it is trusted by: what a DTLS session with it stands on.
+    #[must_use]
+    pub fn dtls_identity(&self) -> [u8; 32] {
+        let uri = self.secure_uri.as_ref().map(ToString::to_string).unwrap_or_default();
+        let trust = [&self.dtls.server_public_key, &self.dtls.trust_anchors, &self.dtls.server_certificate];
+        let [key, anchors, certificate] = trust.map(|part| part.as_deref().unwrap_or_default());
+        digest(&[self.name.as_bytes(), uri.as_bytes(), key, anchors, certificate])
+    }
 }
 
 /// Reads a public file, PEM with one of `labels`, or DER if `der`. Links are followed.
@@ -213,8 +227,9 @@ impl Checker<'_> {
         let Some(at) = &raw.dtls_timer_initial_s else { return (TIMER_INITIAL_S, cap_s) };
         let key = "server.dtls_timer_initial_s";
         let reason = raw.dtls_timer_reason.as_ref().map_or("", |at| at.value.trim());
-        if !(1..=cap_s).contains(&at.value) {
-            self.refuse(at, key, format!("{} s is outside 1 to {cap_s} s", at.value), "9 (RFC 7925 §11)");
+        if !(1..=MAX_TIMER_INITIAL_S).contains(&at.value) {
+            let problem = format!("{} s is outside 1 to {MAX_TIMER_INITIAL_S} s", at.value);
+            self.refuse(at, key, problem, "9 (RFC 7925 §11)");
         } else if at.value < TIMER_INITIAL_S && reason.is_empty() {
             let hint = "say why in dtls_timer_reason = \"...\", or leave it at 9 (RFC 7925 §11)";
             self.refuse(at, key, format!("{} s is below 9 s without a reason", at.value), hint);
@@ -252,15 +267,11 @@ impl Checker<'_> {
                 },
             };
             let reachable = raw.reachable.map(|at| at.value);
-            let on_this_host = uri.as_ref().is_some_and(ServerUri::is_loopback_literal);
-            servers.push(Server {
-                name: name.value,
-                uri,
-                secure_uri,
-                security,
-                reachable: reachable.unwrap_or(on_this_host),
-                dtls,
+            let reachable = reachable.unwrap_or_else(|| {
+                let mut addresses = [&uri, &secure_uri].into_iter().flatten().peekable();
+                addresses.peek().is_some() && addresses.all(ServerUri::is_loopback_literal)
             });
+            servers.push(Server { name: name.value, uri, secure_uri, security, reachable, dtls });
         }
         if self.layers.servers.is_empty() {
             self.missing("server", "there is no [[server]]", "add one with name and uri");

@@ -126,6 +126,9 @@ fn host_of(text: &str) -> Result<Host, BadUri> {
     if text.is_empty()
         || text.len() > 253
         || !text.chars().all(letters)
+        || text
+            .split('.')
+            .any(|label| label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-'))
         || !text.contains(|c: char| c.is_ascii_alphabetic())
     {
         return Err(BadUri::Host);

@@ -40,6 +40,10 @@ macro_rules! events {
 events! {
     /// The gateway runs.
     Started = "started", Info;
+    /// The OpenSSL that is linked gets no corrections any more.
+    LibraryUnsupported = "library-unsupported", Warn;
+    /// A node's credential, or how its server is known, cannot be used: no DTLS session can open.
+    CredentialUnusable = "credential-unusable", Warn;
     /// The gateway ends.
     Stopping = "stopping", Info;
     /// The configuration was read again and holds now.

@@ -4,19 +4,22 @@
 use super::input::NodeId;
 use super::pace::Pace;
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Handshakes that begin in a second.
 const HANDSHAKES_PER_S: u32 = 20;
 /// Handshakes that are under way at once.
 const MAX_HANDSHAKES: usize = 64;
+/// Of these, with one server: one that is silent keeps its handshakes for two minutes, and must not keep out the others.
+const MAX_OF_A_SERVER: usize = 48;
 
 /// All handshakes.
 #[derive(Debug)]
 pub(super) struct Handshakes {
     pace: Pace,
-    under_way: BTreeSet<NodeId>,
-    waiting: VecDeque<NodeId>,
+    /// With the number of the server.
+    under_way: BTreeMap<NodeId, usize>,
+    waiting: VecDeque<(NodeId, usize)>,
     /// Admitted by [`Handshakes::next`], and about to begin.
     called: Option<NodeId>,
 }
@@ -25,7 +28,7 @@ impl Default for Handshakes {
     fn default() -> Handshakes {
         Handshakes {
             pace: Pace::new(HANDSHAKES_PER_S),
-            under_way: BTreeSet::new(),
+            under_way: BTreeMap::new(),
             waiting: VecDeque::new(),
             called: None,
         }
@@ -34,24 +37,25 @@ impl Default for Handshakes {
 
 impl Handshakes {
     /// Whether this node may begin now; if not, it is called when its turn comes.
-    pub(super) fn admit(&mut self, now: Duration, id: NodeId) -> bool {
+    pub(super) fn admit(&mut self, now: Duration, id: NodeId, server: usize) -> bool {
         let called = self.called.take() == Some(id);
-        if called || (self.waiting.is_empty() && self.has_room() && self.pace.take(now)) {
-            self.under_way.insert(id);
+        if called || (self.turn().is_none() && self.has_room(server) && self.pace.take(now)) {
+            self.under_way.insert(id, server);
             return true;
         }
-        if !self.waiting.contains(&id) {
-            self.waiting.push_back(id);
+        if !self.waiting.iter().any(|(waiting, _)| *waiting == id) {
+            self.waiting.push_back((id, server));
         }
         false
     }
 
     /// The next node whose turn it is; it is admitted if it asks now.
     pub(super) fn next(&mut self, now: Duration) -> Option<NodeId> {
-        if !self.has_room() || self.waiting.is_empty() || !self.pace.take(now) {
+        let turn = self.turn()?;
+        if !self.pace.take(now) {
             return None;
         }
-        self.called = self.waiting.pop_front();
+        self.called = self.waiting.remove(turn).map(|(id, _)| id);
         self.called
     }
 
@@ -63,7 +67,7 @@ impl Handshakes {
     /// A node has gone.
     pub(super) fn forget(&mut self, id: NodeId) {
         self.ended(id);
-        self.waiting.retain(|waiting| *waiting != id);
+        self.waiting.retain(|(waiting, _)| *waiting != id);
     }
 
     /// Nobody begins any more.
@@ -73,7 +77,7 @@ impl Handshakes {
 
     /// When the next one may begin.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        (!self.waiting.is_empty() && self.has_room()).then(|| self.pace.next())
+        self.turn().map(|_| self.pace.next())
     }
 
     /// Under way, and waiting.
@@ -81,8 +85,14 @@ impl Handshakes {
         (self.under_way.len(), self.waiting.len())
     }
 
-    fn has_room(&self) -> bool {
-        self.under_way.len() < MAX_HANDSHAKES
+    /// Place in the queue of the first that may begin, as far as room goes.
+    fn turn(&self) -> Option<usize> {
+        self.waiting.iter().position(|(_, server)| self.has_room(*server))
+    }
+
+    fn has_room(&self, server: usize) -> bool {
+        let of_it = self.under_way.values().filter(|of| **of == server).count();
+        self.under_way.len() < MAX_HANDSHAKES && of_it < MAX_OF_A_SERVER
     }
 }
 
@@ -94,14 +104,16 @@ mod tests {
     fn twenty_in_a_second_and_sixty_four_at_once_in_the_order_of_asking() {
         let mut handshakes = Handshakes::default();
         let start = Duration::from_secs(9);
-        let begun = (0..200).filter(|n| handshakes.admit(start, NodeId(*n))).count();
+        // Two servers, in turn.
+        let server = |id: NodeId| id.0 as usize % 2;
+        let begun = (0..200).map(NodeId).filter(|id| handshakes.admit(start, *id, server(*id))).count();
         assert_eq!((begun, handshakes.counts()), (20, (20, 180)));
         let mut now = start;
         let mut order = Vec::new();
         while let Some(due) = handshakes.deadline() {
             now = due;
             while let Some(id) = handshakes.next(now) {
-                assert!(handshakes.admit(now, id));
+                assert!(handshakes.admit(now, id, server(id)));
                 order.push(id.0);
             }
         }
@@ -110,5 +122,14 @@ mod tests {
         handshakes.ended(NodeId(3));
         handshakes.forget(NodeId(64));
         assert_eq!(handshakes.next(now + Duration::from_secs(1)), Some(NodeId(65)));
+    }
+
+    #[test]
+    fn a_silent_server_does_not_keep_out_the_others() {
+        let mut handshakes = Handshakes::default();
+        let at = |n: u32| Duration::from_secs(u64::from(n));
+        let silent = (0..100).filter(|n| handshakes.admit(at(*n), NodeId(*n), 0)).count();
+        assert_eq!((silent, handshakes.counts()), (MAX_OF_A_SERVER, (48, 52)));
+        assert!(handshakes.admit(at(100), NodeId(100), 1), "it does not wait behind those that cannot begin");
     }
 }

@@ -49,7 +49,8 @@ impl Gateway {
             }
             Verdict::Refuse => return self.tell_refused(id, &format!("{reason}; the node's values are kept")),
         };
-        if way == Way::Dtls && !self.handshakes.admit(now.mono, id) {
+        let server = node.server;
+        if way == Way::Dtls && !self.handshakes.admit(now.mono, id, server) {
             return;
         }
         let Some(node) = self.fleet.get_mut(id) else { return };
@@ -162,7 +163,6 @@ impl Gateway {
         }
         node.client.session_down(now.mono);
         node.session.close();
-        node.spoke = true;
         self.outputs.push_back(Output::Close(id));
         self.open(now, id);
         self.dirty.insert(id);

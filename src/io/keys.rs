@@ -14,12 +14,15 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Keys {
     servers: BTreeMap<String, Server>,
-    nodes: BTreeMap<DevEui, Arc<config::Credential>>,
+    /// All nodes, those without a credential too.
+    nodes: BTreeMap<DevEui, Option<Arc<config::Credential>>>,
 }
 
 struct Server {
     config: config::Server,
     uri: ServerUri,
+    /// Digest of its address and of what it is trusted by.
+    identity: [u8; 32],
     contexts: BTreeMap<&'static str, Result<ClientContext, String>>,
 }
 
@@ -43,15 +46,16 @@ impl Keys {
     pub fn of(config: &Config) -> Keys {
         let servers = config.servers.iter().filter_map(|server| {
             let uri = server.secure_uri.clone()?;
-            Some((server.name.clone(), Server { config: server.clone(), uri, contexts: BTreeMap::new() }))
+            let identity = server.dtls_identity();
+            Some((server.name.clone(), Server { config: server.clone(), uri, identity, contexts: BTreeMap::new() }))
         });
-        let nodes = config.nodes.iter().filter_map(|node| Some((node.dev_eui, node.credential.clone()?)));
+        let nodes = config.nodes.iter().map(|node| (node.dev_eui, node.credential.clone()));
         Keys { servers: servers.collect(), nodes: nodes.collect() }
     }
 
-    /// What is wrong with the credentials of a configuration, for people: what a handshake would fail of.
+    /// Nodes of a configuration whose credential cannot be used with their server, and why, for people.
     #[must_use]
-    pub fn problems(config: &Config) -> Vec<String> {
+    pub fn problems(config: &Config) -> Vec<(DevEui, String)> {
         let mut keys = Keys::of(config);
         let mut problems = Vec::new();
         for node in config.nodes.iter().filter(|node| node.credential.is_some()) {
@@ -59,7 +63,7 @@ impl Keys {
                 continue;
             };
             if let Err(problem) = keys.opening(&server.name, node.dev_eui) {
-                problems.push(format!("node {}: {problem}", node.dev_eui));
+                problems.push((node.dev_eui, problem));
             }
         }
         problems
@@ -70,10 +74,11 @@ impl Keys {
     /// # Errors
     /// No credential, or one that does not fit the server; nothing of it is shown.
     pub fn opening(&mut self, server: &str, node: DevEui) -> Result<Opening, String> {
-        let credential = self.nodes.get(&node).ok_or("it has no credential for DTLS")?;
+        let credential = self.credential(node).ok_or("it has no credential for DTLS")?;
+        let credential = Arc::clone(credential);
         let server = self.servers.get_mut(server).ok_or("its server has no secure_uri")?;
-        let (mode, credential) = (credential.kind(), Arc::clone(credential));
-        let binding = binding(&server.config, &credential);
+        let mode = credential.kind();
+        let binding = credential.bound_to(&[&server.identity]);
         let context = match server.contexts.get(mode) {
             Some(context) => context.clone(),
             None => {
@@ -90,22 +95,24 @@ impl Keys {
     /// What a session of a node with a server stands on now; `None` if there can be none.
     #[must_use]
     pub fn binding(&self, server: &str, node: DevEui) -> Option<[u8; 32]> {
-        Some(binding(&self.servers.get(server)?.config, self.nodes.get(&node)?))
+        Some(self.credential(node)?.bound_to(&[&self.servers.get(server)?.identity]))
     }
 
-    /// Nodes that have a credential.
-    pub fn nodes(&self) -> impl Iterator<Item = DevEui> {
-        self.nodes.keys().copied()
+    /// Whether the node is configured.
+    #[must_use]
+    pub fn knows(&self, node: DevEui) -> bool {
+        self.nodes.contains_key(&node)
     }
-}
 
-/// Digest of everything that a session stands on: another server, another way to trust it or another credential gives another one.
-fn binding(server: &config::Server, credential: &config::Credential) -> [u8; 32] {
-    let uri = server.secure_uri.as_ref().map(ToString::to_string).unwrap_or_default();
-    let trust = [&server.dtls.server_public_key, &server.dtls.trust_anchors, &server.dtls.server_certificate];
-    let mut parts: Vec<&[u8]> = vec![server.name.as_bytes(), uri.as_bytes()];
-    parts.extend(trust.iter().map(|part| part.as_deref().unwrap_or_default()));
-    credential.bound_to(&parts)
+    /// Whether the node has a credential.
+    #[must_use]
+    pub fn has_credential(&self, node: DevEui) -> bool {
+        self.credential(node).is_some()
+    }
+
+    fn credential(&self, node: DevEui) -> Option<&Arc<config::Credential>> {
+        self.nodes.get(&node)?.as_ref()
+    }
 }
 
 fn context(server: &config::Server, uri: &ServerUri, credential: &config::Credential) -> Result<ClientContext, String> {

@@ -10,6 +10,8 @@ pub mod facts;
 mod handshake;
 pub mod journal;
 pub mod keys;
+pub mod library;
+mod patience;
 pub mod plugins;
 mod resolve;
 pub mod run;

@@ -3,11 +3,13 @@
 use super::control::{Asked, Control};
 use super::disk::Disk;
 use super::handshake::{Done, Handshakes};
+use super::keys::Keys;
+use super::patience::patiently;
 use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, facts, journal, plugins, sealed_keys};
+use super::{Clock, StoreError, entropy, facts, journal, library, plugins, sealed_keys};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
@@ -17,6 +19,7 @@ use crate::gateway::output::Output;
 use crate::policy::analyses::Analyses;
 use crate::store::export;
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -72,7 +75,10 @@ pub struct Options {
 pub fn run(config: &Config, options: &Options) -> Result<(), RunError> {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Shell::start(config, options)?.serve(options))
+    let result = runtime.block_on(Shell::start(config, options)?.serve(options));
+    // A question to the name service that nobody waits for any more.
+    runtime.shutdown_background();
+    result
 }
 
 /// The soft limit of open files, up to the hard one: each proxy has a socket.
@@ -105,6 +111,9 @@ struct Shell {
     json: bool,
     replies: BTreeMap<u64, Asker>,
     next_request: u64,
+    /// The configuration is being read, and is to be read once more.
+    reading: bool,
+    read_again: Option<Options>,
     stopped: bool,
 }
 
@@ -120,13 +129,14 @@ impl Shell {
             slots.push(Slot::new(index, radio.name.clone(), plugin.exec, allowance, to_gateway.clone()));
         }
         let (to_disk, disk_inputs) = mpsc::channel(4);
-        let (disk, opened) = Disk::open(&options.state_dir, to_disk)?;
+        let open = || Disk::open(&options.state_dir, to_disk.clone());
+        let (disk, opened) = patiently(open, |error| matches!(error, StoreError::InUse(_)))?;
         let clock = Clock::start();
         let (done, handshaken) = mpsc::channel(HANDSHAKES_WAITING);
         let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
         let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
         let gateway = Gateway::new(clock.now(), config, analyses, facts::host(), &opened.loaded, entropy::seed()?);
-        let shell = Shell {
+        let mut shell = Shell {
             clock,
             gateway,
             slots,
@@ -140,11 +150,19 @@ impl Shell {
             json: options.json,
             replies: BTreeMap::new(),
             next_request: 0,
+            reading: false,
+            read_again: None,
             stopped: false,
         };
         for node in opened.damaged_exports {
             shell.say(&Event::new(Kind::RecordDamaged).node(node).with("table", export::TABLE));
         }
+        log::info!("lpwad {}", library::version());
+        if let Some(warning) = library::warning(clock.now().unix_ms) {
+            shell.say(&Event::new(Kind::LibraryUnsupported).with("reason", warning));
+        }
+        unusable(config).for_each(|event| shell.say(&event));
+        shell.sessions.forget_exports(&mut shell.disk);
         Ok(shell)
     }
 
@@ -156,7 +174,9 @@ impl Shell {
         let _file_too_large = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
         let (ask, mut asked) = mpsc::channel::<Asked>(16);
         let path = &options.control_socket;
-        let control = Control::listen(path, ask).map_err(|error| RunError::Control { path: path.clone(), error })?;
+        let control = patiently(|| Control::listen(path, ask.clone()), |error| error.kind() == ErrorKind::AddrInUse)
+            .map_err(|error| RunError::Control { path: path.clone(), error })?;
+        drop(ask);
         let epoll = self.sessions.sockets().epoll().0.try_clone()?;
         #[expect(unsafe_code, reason = "the safe constructor is deprecated; this one states its condition")]
         // SAFETY: an `OwnedFd` that the `AsyncFd` owns is open, and the same one, until that is dropped.
@@ -180,7 +200,7 @@ impl Shell {
                 biased;
                 _ = terminate.recv() => self.input(Input::Stop),
                 _ = interrupt.recv() => self.input(Input::Stop),
-                _ = hang_up.recv() => reload(options, &self.to_gateway)?,
+                _ = hang_up.recv() => self.reload(options),
                 input = self.disk_inputs.recv() => match input {
                     Some(input) => self.input(input),
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
@@ -188,10 +208,13 @@ impl Shell {
                 () = tick => self.input(Input::Tick),
                 _ = looks.tick() => self.input(Input::Facts(facts::host())),
                 Some(input) = self.inputs.recv() => self.input(input),
-                Some(done) = self.handshaken.recv() => {
-                    let inputs = self.sessions.handshaken(self.clock.now(), done, &mut self.disk);
-                    self.inputs(inputs);
-                }
+                done = self.handshaken.recv() => match done {
+                    Some(done) => {
+                        let inputs = self.sessions.handshaken(self.clock.now(), done, &mut self.disk);
+                        self.inputs(inputs);
+                    }
+                    None => return Err(std::io::Error::other("the handshake thread has ended").into()),
+                },
                 Some(resolved) = self.resolved.recv() => {
                     let inputs = self.sessions.resolved(self.clock.now(), &resolved, &mut self.disk);
                     self.inputs(inputs);
@@ -236,13 +259,35 @@ impl Shell {
     }
 
     fn input(&mut self, input: Input) {
-        let ended = match &input {
-            Input::Reload(config, _) => self.sessions.reload(config, &mut self.disk),
-            _ => Vec::new(),
+        let reload = match &input {
+            Input::Reload(config, _) => Some((Keys::of(config), config.dtls_live_sessions)),
+            _ => None,
         };
+        let was_read = matches!(input, Input::Reload(..) | Input::ReloadFailed(_));
         self.gateway.handle(self.clock.now(), input);
         self.drain();
-        self.inputs(ended);
+        if let Some((keys, max_live)) = reload {
+            let ended = self.sessions.reload(keys, max_live, &mut self.disk);
+            self.inputs(ended);
+        }
+        if was_read {
+            self.reading = false;
+            if let Some(options) = self.read_again.take() {
+                self.reload(&options);
+            }
+        }
+    }
+
+    /// Reads the configuration again; once more afterwards, if it is being read already, because what is read may be old.
+    fn reload(&mut self, options: &Options) {
+        if self.reading {
+            self.read_again = Some(options.clone());
+            return;
+        }
+        self.reading = true;
+        if let Err(error) = reload(options, &self.to_gateway) {
+            self.input(Input::ReloadFailed(error.to_string()));
+        }
     }
 
     /// Carries out what the gateway wants. Opening a session can give an input at once.
@@ -269,13 +314,14 @@ impl Shell {
             Output::Open { session, to, local_port } => {
                 return self.sessions.open(self.clock.now(), session, to, local_port, &mut self.disk);
             }
-            Output::Send(session, datagram) => self.sessions.send(self.clock.now(), session, &datagram),
+            Output::Send(session, datagram) => return self.sessions.send(self.clock.now(), session, &datagram),
             Output::Close(session) => self.sessions.close(session),
             Output::Commit(batch) => self.disk.commit(batch),
             Output::Reply(request, mut answer) => {
                 if let Some(Asker { reply, wants_status }) = self.replies.remove(&request) {
                     if let Some(answer) = answer.as_object_mut().filter(|_| wants_status) {
                         answer.insert("sessions".into(), self.sessions.status());
+                        answer.insert("openssl".into(), library::name().into());
                     }
                     // The asker has gone.
                     drop(reply.send(answer));
@@ -299,6 +345,13 @@ impl Shell {
     }
 }
 
+/// What is to be said of credentials that cannot be used.
+fn unusable(config: &Config) -> impl Iterator<Item = Event> {
+    Keys::problems(config)
+        .into_iter()
+        .map(|(node, problem)| Event::new(Kind::CredentialUnusable).node(node).with("reason", problem))
+}
+
 /// Reads configuration and threat analyses on a thread of their own: files may be many, and disks slow.
 fn reload(options: &Options, to_gateway: &mpsc::Sender<Input>) -> std::io::Result<()> {
     let (path, state_dir, to_gateway) = (options.config.clone(), options.state_dir.clone(), to_gateway.clone());
@@ -308,12 +361,15 @@ fn reload(options: &Options, to_gateway: &mpsc::Sender<Input>) -> std::io::Resul
         for warning in &config.warnings {
             log::warn!("{warning}");
         }
-        Ok::<_, crate::config::ConfigErrors>(Input::Reload(Box::new(config), analyses))
+        let noticed = unusable(&config).map(Input::Noticed).collect::<Vec<_>>();
+        Ok::<_, crate::config::ConfigErrors>((noticed, Input::Reload(Box::new(config), analyses)))
     };
     std::thread::Builder::new().name("reload".into()).spawn(move || {
-        let input = read().unwrap_or_else(|errors| Input::ReloadFailed(errors.to_string()));
-        // The gateway has stopped meanwhile.
-        drop(to_gateway.blocking_send(input));
+        let (noticed, input) = read().unwrap_or_else(|errors| (Vec::new(), Input::ReloadFailed(errors.to_string())));
+        for input in noticed.into_iter().chain([input]) {
+            // The gateway has stopped meanwhile.
+            drop(to_gateway.blocking_send(input));
+        }
     })?;
     Ok(())
 }

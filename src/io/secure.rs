@@ -9,7 +9,7 @@ use super::udp::{self, Sockets};
 use crate::config::{Config, DtlsMode, ServerUri};
 use crate::gateway::input::{Down, Dtls, Input, NodeId, Now, Reason, Security, Up};
 use crate::gateway::output::Target;
-use lpwad_dtls::{CertificateProblem, Closed, Event, ExportedSession, Failure, Session};
+use lpwad_dtls::{CertificateProblem, Closed, Event, ExportedSession, Failure, SealError, Session};
 use lpwad_lorawan::DevEui;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -101,19 +101,28 @@ impl Sessions {
         &self.sockets
     }
 
-    /// A new configuration: sessions under a credential that is another one now end, exports of nodes without one go.
-    pub fn reload(&mut self, config: &Config, disk: &mut Disk) -> Vec<Input> {
-        self.keys = Keys::of(config);
-        self.max_live = config.dtls_live_sessions;
-        let known: BTreeSet<DevEui> = self.keys.nodes().collect();
-        let gone: Vec<DevEui> = disk.exported().filter(|node| !known.contains(node)).collect();
-        gone.into_iter().for_each(|node| disk.remove_export(node));
+    /// A new configuration, once the gateway has said what it has to say by the old sessions: those under a credential that is
+    /// another one now end, exports of nodes without one go. A node that is not configured any more has its session until the
+    /// gateway closes it.
+    pub fn reload(&mut self, keys: Keys, max_live: usize, disk: &mut Disk) -> Vec<Input> {
+        self.keys = keys;
+        self.max_live = max_live;
+        self.forget_exports(disk);
         let mut changed = Vec::new();
         for (id, link) in &self.links {
             if let Link::Dtls(live) = link
+                && self.keys.knows(live.node)
                 && self.keys.binding(&live.server, live.node) != Some(live.binding)
             {
                 changed.push((*id, live.node));
+            }
+        }
+        // A handshake that was begun under what does not hold any more.
+        for (id, pending) in &self.opening {
+            if self.keys.knows(pending.node)
+                && self.keys.binding(&pending.server, pending.node) != Some(pending.binding)
+            {
+                changed.push((*id, pending.node));
             }
         }
         let end = |(id, node): (NodeId, DevEui)| {
@@ -127,6 +136,12 @@ impl Sessions {
             Input::Down(id, Down::new(Reason::KeyChanged, "the configuration has another credential or server"))
         };
         changed.into_iter().map(end).collect()
+    }
+
+    /// Removes what was exported of nodes that have no credential any more.
+    pub fn forget_exports(&self, disk: &mut Disk) {
+        let gone: Vec<DevEui> = disk.exported().filter(|node| !self.keys.has_credential(*node)).collect();
+        gone.into_iter().for_each(|node| disk.remove_export(node));
     }
 
     /// Opens a session; gives what came of it, if that is known already.
@@ -156,9 +171,6 @@ impl Sessions {
                     Err(problem) => return Some(Input::Down(session, Down::new(Reason::NoCredential, problem))),
                 };
                 let mode = keys::mode(opening.credential.mode());
-                if opening.needs_clock && now.unix_ms.is_none() {
-                    return Some(Input::Down(session, Down::new(Reason::ClockUnknown, "")));
-                }
                 self.attempts += 1;
                 let pending = Pending {
                     number: self.attempts,
@@ -201,17 +213,26 @@ impl Sessions {
     ) -> Option<Input> {
         let pending = self.opening.get_mut(&session)?;
         let turn = pending.name.as_ref().and_then(|name| self.turns.get(name)).copied().unwrap_or(0);
-        let Some(peer) = addresses.get(turn % addresses.len().max(1)) else {
-            self.opening.remove(&session);
-            return Some(Input::Down(session, Down::new(Reason::Unresolved, "no address")));
-        };
-        let socket = match udp::connect(*peer, pending.local_port) {
-            Ok(socket) => socket,
-            Err(error) => {
-                self.opening.remove(&session);
-                return Some(Input::Down(session, Down::new(Reason::Socket, error.to_string())));
+        let turn = turn.checked_rem(addresses.len()).unwrap_or(0);
+        // An address without a route costs nothing: the next one is tried at once.
+        let in_turn = addresses.iter().cycle().skip(turn).take(addresses.len());
+        let mut socket = Err(io::Error::other("no address"));
+        for peer in in_turn {
+            socket = udp::connect(*peer, pending.local_port);
+            if socket.is_ok() {
+                break;
             }
+        }
+        let down = match &socket {
+            Err(error) => Some(Down::new(Reason::Socket, error.to_string())),
+            Ok(_) if opening.needs_clock && now.unix_ms.is_none() => Some(Down::new(Reason::ClockUnknown, "")),
+            Ok(_) => None,
         };
+        let (Ok(socket), None) = (socket, &down) else {
+            self.opening.remove(&session);
+            return down.map(|down| Input::Down(session, down));
+        };
+        pending.binding = opening.binding;
         // A damaged export, or one of another credential, costs a full handshake and nothing else.
         let resume = disk.export(pending.node).and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
         pending.resumes = resume.is_some();
@@ -258,7 +279,7 @@ impl Sessions {
         let session = match done.outcome {
             Ok(session) => session,
             Err(failure) => {
-                let silent = matches!(failure, Failure::NoAnswer { .. });
+                let silent = matches!(failure, Failure::NoAnswer { heard: false });
                 if silent && let Some(name) = &pending.name {
                     *self.turns.entry(name.clone()).or_default() += 1;
                 }
@@ -303,8 +324,8 @@ impl Sessions {
         inputs
     }
 
-    /// Sends a datagram by an open session.
-    pub fn send(&mut self, now: Now, id: NodeId, datagram: &[u8]) {
+    /// Sends a datagram by an open session; gives its end, if that is found out by it.
+    pub fn send(&mut self, now: Now, id: NodeId, datagram: &[u8]) -> Option<Input> {
         match self.links.get_mut(&id) {
             Some(Link::Clear) => self.sockets.send(id, datagram),
             Some(Link::Dtls(live)) => {
@@ -314,11 +335,17 @@ impl Sessions {
                 self.idle.insert((now.mono, id));
                 match sealed {
                     Ok(record) => self.sockets.send(id, &record),
-                    Err(_) => self.not_sent += 1,
+                    Err(SealError::TooLong { .. } | SealError::Empty) => self.not_sent += 1,
+                    Err(error @ (SealError::Closed | SealError::OpenSsl(_))) => {
+                        self.not_sent += 1;
+                        self.close(id);
+                        return Some(Input::Down(id, Down::new(Reason::Ended, error.to_string())));
+                    }
                 }
             }
             None => self.not_sent += 1,
         }
+        None
     }
 
     /// Takes what the sockets have; gives how many of them had something.

@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 pub const READS_PER_SOCKET: usize = 8;
 /// Sockets that one turn looks at.
 const SOCKETS_PER_TURN: usize = 64;
+/// Datagrams of strangers that a new socket may hold; the kernel's buffer has no room for more.
+const MAX_STRANGERS: usize = 65_536;
 /// Longest datagram; what is longer arrives one byte longer than this, and is refused as no CoAP message.
 const MAX_DATAGRAM: usize = 4096;
 
@@ -76,9 +78,23 @@ pub fn connect(peer: SocketAddr, local_port: Option<u16>) -> io::Result<UdpSocke
         Some(Ok(socket)) => socket,
         _ => bind(peer, 0)?,
     };
+    filter(socket, peer)
+}
+
+/// Connects the socket, so that only `peer` reaches it.
+fn filter(socket: UdpSocket, peer: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.connect(peer)?;
-    Ok(socket)
+    // What came before that may be from anybody; from now on the kernel lets only the peer through.
+    let mut buffer = [0; 1];
+    for _ in 0..MAX_STRANGERS {
+        match socket.recv(&mut buffer) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(socket),
+            Err(_) => {}
+        }
+    }
+    Err(io::Error::other("flooded by strangers before it was connected"))
 }
 
 /// Takes up to `most` datagrams that are there. ICMP errors of the peer (connection refused) are hints and passed over.
@@ -133,6 +149,21 @@ mod tests {
         );
         sockets.send(NodeId(9), b"x");
         assert_eq!(sockets.send_failures, 1);
+    }
+
+    #[test]
+    fn what_strangers_sent_before_the_socket_was_connected_is_dropped() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = bind(server.local_addr().unwrap(), 0).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        stranger.send_to(b"PUT", ("127.0.0.1", port)).unwrap();
+        let socket = filter(socket, server.local_addr().unwrap()).unwrap();
+        stranger.send_to(b"PUT", ("127.0.0.1", port)).unwrap();
+        server.send_to(b"answer", ("127.0.0.1", port)).unwrap();
+        let mut received = Vec::new();
+        drain(&socket, 9, |datagram| received.push(datagram.to_vec()));
+        assert_eq!(received, [b"answer"]);
     }
 
     #[test]

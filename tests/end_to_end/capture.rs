@@ -33,9 +33,15 @@ pub struct Capture {
 impl Capture {
     /// Captures what goes to and from a UDP port on the loopback; when this returns, it does.
     pub fn start(port: u16) -> Capture {
+        Capture::with_others(port, &[])
+    }
+
+    /// The same, with what goes to and from other ports as well; [`Trace::datagrams`] counts it.
+    pub fn with_others(port: u16, others: &[u16]) -> Capture {
         let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
         probe.connect(probe.local_addr().unwrap()).unwrap();
-        let filter = format!("udp port {port} or udp port {}", probe.local_addr().unwrap().port());
+        let mut filter = format!("udp port {port} or udp port {}", probe.local_addr().unwrap().port());
+        others.iter().for_each(|other| filter += &format!(" or udp port {other}"));
         // Into a pipe it writes at once, into a file twice a second.
         let mut dumpcap = Command::new("dumpcap")
             .args(["-q", "-i", "lo", "-f", &filter, "-w", "-"])
@@ -119,6 +125,15 @@ impl Trace {
     /// The same, decrypted as far as sessions began in the capture with this pre-shared key (hex digits).
     pub fn records_with_psk(&self, key: &str) -> Vec<Record> {
         self.read(&["-o", &format!("dtls.psk:{key}")])
+    }
+
+    /// How many datagrams went to or from a port.
+    pub fn datagrams(&self, port: u16) -> usize {
+        let mut tshark = Command::new("tshark");
+        tshark.arg("-r").arg(self.dir.path().join(FILE)).args(["-Y", &format!("udp.port=={port}")]);
+        let output = tshark.args(["-T", "fields", "-e", "frame.number"]).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().count()
     }
 
     fn read(&self, more: &[&str]) -> Vec<Record> {

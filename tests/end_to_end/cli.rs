@@ -1,6 +1,6 @@
 //! The command line: errors that name file, line, key and a hint; exit codes; the policy's gate.
 
-use crate::site::{Site, analysis, eui, uplink};
+use crate::site::{Site, analysis, endpoint, eui, uplink};
 use std::process::Output;
 
 fn stderr(output: &Output) -> String {
@@ -40,6 +40,22 @@ fn configuration_errors_name_file_line_key_and_hint_with_exit_code_78() {
 }
 
 #[test]
+fn s_36_an_endpoint_name_belongs_to_one_node() {
+    let site = Site::new(2, "");
+    site.configure(2, "coap://127.0.0.1:5683");
+    std::fs::create_dir(site.path("conf.d")).unwrap();
+    let named = |name: &str| format!("[[node]]\ndev_eui = \"{}\"\nendpoint = \"{name}\"\n", eui(1));
+    site.write("conf.d/names.toml", &named("pump"));
+    let output = site.lpwad(&["check"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    site.write("conf.d/names.toml", &named(&endpoint(0)));
+    let output = site.lpwad(&["check"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = stderr(&output);
+    assert!(said.contains("node.endpoint") && said.contains(&eui(0)) && said.contains(&eui(1)), "{said}");
+}
+
+#[test]
 fn usage_and_a_gateway_that_is_not_there_have_their_exit_codes() {
     let site = Site::new(0, "");
     site.configure(0, "coap://127.0.0.1:5683");
@@ -69,4 +85,23 @@ fn s_03_without_a_valid_analysis_no_datagram_leaves_and_the_reason_is_said() {
     assert_eq!(node["values"]["/3303/1/5700"]["value"], 27.2, "the value is kept");
     assert_eq!(gateway.terminate(), Some(0));
     assert!(server.recv(&mut [0; 64]).is_err(), "a datagram left");
+}
+
+#[test]
+fn what_dtls_would_fail_of_is_said_by_check() {
+    let site = Site::new(2, "");
+    site.write("server.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    site.configure_secure(2, 5684, "server_public_key = \"server.pem\"\n");
+    site.add_keys(1, "rpk_key = \"\"\"\n-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n\"\"\"\n");
+    let report = site.ask(&["check"]);
+    let warnings: Vec<&str> = report["warnings"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+    let about = |n: usize, words: &str| warnings.iter().any(|w| w.contains(&eui(n)) && w.contains(words));
+    assert!(about(0, "lpwad key new"), "{warnings:?}");
+    assert!(about(1, "server_public_key"), "{warnings:?}");
+    let verdicts: Vec<&str> =
+        report["servers"].as_array().unwrap().iter().filter_map(|s| s["verdict"].as_str()).collect();
+    assert!(verdicts.iter().any(|verdict| verdict.starts_with("dtls-rpk")), "{report}");
+    assert!(verdicts.iter().any(|verdict| verdict.starts_with("no session")), "{report}");
+    let version = site.lpwad(&["--version"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&version.stdout).contains("OpenSSL 3."), "{version:?}");
 }

@@ -2,20 +2,16 @@
 
 use crate::capture::Capture;
 use crate::harness::Leshan;
-use crate::record::{Record, nothing_sealed_twice};
+use crate::record::{
+    APPLICATION_DATA, CLIENT_HELLO, CLIENT_KEY_EXCHANGE, SERVER_HELLO, handshakes, nothing_sealed_twice,
+};
 use crate::site::{Site, confirmed_uplink, endpoint, eui, uplink};
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 const IDENTITY: &str = "a-7c21";
 const KEY: &str = "6e8d1f0b47c2a93550de7b1c98f4e2a7";
 const OTHER_KEY: &str = "b1407ce95a8f23d6c80e97412bd5f36a";
-
-/// Types of handshake messages (RFC 5246 §7.4, RFC 6347 §4.3.2).
-const CLIENT_HELLO: u8 = 1;
-const SERVER_HELLO: u8 = 2;
-const CLIENT_KEY_EXCHANGE: u8 = 16;
-/// Content type of application data (RFC 5246 §6.2.1).
-const APPLICATION_DATA: u8 = 23;
 
 fn leshan() -> Leshan {
     Leshan::with(&["--coap", "127.0.0.1:0", "--coaps", "127.0.0.1:0", "--block-size", "256"])
@@ -34,16 +30,12 @@ fn temperatures(count: u8) -> String {
     (1..=count).map(|channel| format!("{channel:02x}670{:03x}", 0x100 + u16::from(channel))).collect()
 }
 
-fn handshakes(records: &[Record], kind: u8) -> Vec<&Record> {
-    records.iter().filter(|record| record.handshake.iter().any(|message| message.kind == kind)).collect()
-}
-
-fn wait_registered(leshan: &mut Leshan, mark: usize) {
+pub fn wait_registered(leshan: &mut Leshan, mark: usize) {
     let is_it = |line: &Value| line["event"] == "registered" && line["ep"] == endpoint(0).as_str();
     leshan.process.wait_since(mark, "a registration", is_it);
 }
 
-fn session_of(site: &Site) -> Value {
+pub fn session_of(site: &Site) -> Value {
     site.ask(&["node", "show", &eui(0)])
 }
 
@@ -134,12 +126,43 @@ fn s_19_s_20_after_a_kill_the_session_is_resumed_without_a_key_exchange_and_the_
 }
 
 #[test]
+fn s_21_s_38_p_19_a_new_key_closes_the_live_session_and_nothing_of_the_old_one_is_offered_again() {
+    let mut leshan = leshan();
+    leshan.permit_psk(&endpoint(0), IDENTITY, KEY);
+    let site = site(&leshan, KEY, "");
+    let mut modem = site.modem(54);
+    let mut gateway = site.gateway();
+    modem.wait_event("joined");
+    uplink(&mut modem, &mut gateway, 0, "01670070");
+    wait_registered(&mut leshan, 0);
+    gateway.wait_event("session-opened");
+    leshan.permit_psk(&endpoint(0), IDENTITY, OTHER_KEY);
+    site.write("keys.toml", &std::fs::read_to_string(site.path("keys.toml")).unwrap().replace(KEY, OTHER_KEY));
+
+    let capture = Capture::start(leshan.coaps_port.unwrap());
+    let mark = leshan.process.mark();
+    kill(gateway.pid(), Signal::SIGHUP).unwrap();
+    gateway.wait_event("dtls-key-changed");
+    uplink(&mut modem, &mut gateway, 0, "01670071");
+    let handshake = leshan.process.wait_since(mark, "a handshake", |line| line["event"] == "handshake");
+    assert_eq!(handshake["resumed"], false, "{handshake}");
+    wait_registered(&mut leshan, mark);
+    gateway.terminate();
+    let records = capture.stop().records_with_psk(OTHER_KEY);
+    nothing_sealed_twice(&records);
+    let hellos = handshakes(&records, CLIENT_HELLO);
+    let empty = hellos.iter().filter_map(|record| record.hello()).all(|hello| hello.session_id.is_empty());
+    assert!(empty && !hellos.is_empty(), "no session is offered");
+}
+
+#[test]
 fn p_16_wrong_key_and_wrong_identity_are_concluded_from_silence_and_neither_shows_the_key() {
     let mut leshan = leshan();
     leshan.permit_psk(&endpoint(0), IDENTITY, KEY);
     // So that silence is concluded within the test.
     let quick = "dtls_timer_initial_s = 1\ndtls_timer_reason = \"test\"\n";
     let site = site(&leshan, OTHER_KEY, quick);
+    let capture = Capture::start(leshan.coaps_port.unwrap());
     let mut modem = site.modem(53);
     let mut gateway = site.gateway();
     modem.wait_event("joined");
@@ -160,4 +183,7 @@ fn p_16_wrong_key_and_wrong_identity_are_concluded_from_silence_and_neither_show
     let said: String = gateway.seen().iter().map(Value::to_string).collect();
     assert!(!said.contains(OTHER_KEY) && !said.contains(KEY));
     assert!(leshan.process.seen().iter().all(|line| line["event"] != "registered"));
+    let records = capture.stop().records();
+    assert!(!handshakes(&records, CLIENT_KEY_EXCHANGE).is_empty());
+    nothing_sealed_twice(&records);
 }

@@ -3,7 +3,11 @@
 
 use crate::capture::Capture;
 use crate::harness::Leshan;
-use crate::record::{Hello, Record, nothing_sealed_twice};
+use crate::pki::Pki;
+use crate::record::{
+    CLIENT_HELLO, CLIENT_KEY_EXCHANGE, FINISHED, HELLO_VERIFY_REQUEST, Hello, Record, SERVER_HELLO,
+    nothing_sealed_twice,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,13 +16,6 @@ use std::process::{Child, Command, Stdio};
 const KEY: &str = "10a132c354e576079829ba4bdc6dfe8f";
 const OTHER_KEY: &str = "8f10a132c354e576079829ba4bdc6dfe";
 const ENDPOINT: &str = "urn:dev:peer";
-
-/// Types of handshake messages (RFC 5246 section 7.4, RFC 6347 section 4.3.2).
-const CLIENT_HELLO: u8 = 1;
-const SERVER_HELLO: u8 = 2;
-const HELLO_VERIFY_REQUEST: u8 = 3;
-const CLIENT_KEY_EXCHANGE: u8 = 16;
-const FINISHED: u8 = 20;
 
 /// `openssl s_client`; it says goodbye at the end of its input.
 struct Client(Child);
@@ -195,29 +192,17 @@ fn a_wrong_key_and_an_unknown_identity_are_named_and_lost_datagrams_are_repeated
 #[test]
 fn certificates_are_checked_both_ways() {
     let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let openssl = |arguments: &[&str]| {
-        let output = Command::new("openssl").args(arguments).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    let (ca, ca_key) = (path("ca.pem"), path("ca.key"));
-    openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &ca_key]);
-    openssl(&["req", "-x509", "-new", "-key", &ca_key, "-subj", "/CN=ca", "-days", "2", "-out", &ca]);
-    let certified = |name: &str| {
-        let (key, request, certificate) = (path(&format!("{name}.key")), path("csr"), path(&format!("{name}.pem")));
-        openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &key]);
-        openssl(&["req", "-new", "-key", &key, "-subj", &format!("/CN={name}"), "-out", &request]);
-        let by = ["-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-days", "2"];
-        openssl(&[&["x509", "-req", "-in", &request, "-out", &certificate], &by[..]].concat());
-        (key, certificate)
-    };
-    let (key, certificate) = certified("server");
+    let pki = Pki::new(dir.path());
+    let path = |name: &str| pki.path(name);
+    pki.certify("server", "server", "", "2");
+    let (ca, key, certificate) = (path("ca.pem"), path("server.key"), path("server.pem"));
     let server = ["--coaps", "127.0.0.1:0", "--key", &key, "--cert", &certificate, "--trust", &ca];
     let mut leshan = Leshan::with(&server);
     let port = leshan.coaps_port.unwrap();
     assert_eq!(leshan.ask(json!({ "cmd": "security-add", "ep": ENDPOINT, "mode": "x509" }))["ok"], true);
 
-    let (key, certificate) = certified(ENDPOINT);
+    pki.certify("client", ENDPOINT, "", "2");
+    let (key, certificate) = (path("client.key"), path("client.pem"));
     let suite = ["-cipher", "ECDHE-ECDSA-AES128-CCM8:@SECLEVEL=0", "-CAfile", &ca, "-verify_return_error"];
     let client = Client::start(port, &[&suite[..], &["-cert", &certificate, "-key", &key]].concat()).register();
     let handshake = leshan.process.wait_event("handshake");
@@ -229,7 +214,7 @@ fn certificates_are_checked_both_ways() {
     let _anonymous = Client::start(port, &suite);
     leshan.process.wait_event("handshake-failed");
     let stranger = path("stranger.pem");
-    openssl(&["req", "-x509", "-new", "-key", &key, "-subj", &format!("/CN={ENDPOINT}"), "-out", &stranger]);
+    pki.openssl(&["req", "-x509", "-new", "-key", &key, "-subj", &format!("/CN={ENDPOINT}"), "-out", &stranger]);
     let mark = leshan.process.mark();
     let _stranger = Client::start(port, &[&suite[..], &["-cert", &stranger, "-key", &key]].concat());
     let failed = leshan.process.wait_since(mark, "the refusal", |line| line["event"] == "handshake-failed");

@@ -7,7 +7,6 @@ use crate::site::{Process, Site, confirmed_uplink, endpoint, eui, small_server, 
 use lpwad_sim::rng::Rng;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const PATH: &str = "/3306/0/5850";
@@ -129,8 +128,12 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
     let site = Site::new(NODES, "");
     site.configure(NODES, &uri);
     let modem = site.modem(seed);
-    // What it says is kept as lines; its log would drown the progress.
-    let start_gateway = || Process::start("gateway", site.lpwad(&["run", "--json"]).stderr(Stdio::null()));
+    // What it says is kept as lines; its log would drown the progress, but its last words are worth having.
+    let log = site.path("log");
+    let start_gateway = || {
+        let log = std::fs::File::create(&log).unwrap();
+        Process::start("gateway", site.lpwad(&["run", "--json"]).stderr(log))
+    };
     let mut gateway = start_gateway();
     let mut traffic = Traffic {
         rng: Rng::new(seed, 20),
@@ -180,7 +183,8 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
                 traffic.go();
             }
         }
-        assert!(gateway.is_running(), "the gateway ended by itself before kill {kill}");
+        let log = || std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(gateway.is_running(), "the gateway ended by itself before kill {kill}: {}", log());
         gateway.kill();
         traffic.note_joins(&mut gateway);
         gateway = start_gateway();

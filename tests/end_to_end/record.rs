@@ -6,6 +6,17 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Types of handshake messages (RFC 5246 §7.4, RFC 6347 §4.3.2).
+pub const CLIENT_HELLO: u8 = 1;
+pub const SERVER_HELLO: u8 = 2;
+pub const HELLO_VERIFY_REQUEST: u8 = 3;
+pub const CLIENT_KEY_EXCHANGE: u8 = 16;
+pub const FINISHED: u8 = 20;
+
+/// Content types (RFC 5246 §6.2.1).
+pub const ALERT: u8 = 21;
+pub const APPLICATION_DATA: u8 = 23;
+
 /// Bytes before the fragment of a record without Connection ID.
 const HEADER: usize = 13;
 
@@ -76,6 +87,11 @@ pub struct Coap {
     pub path: String,
     /// All that tshark says.
     pub fields: Value,
+}
+
+/// Records with a handshake message of this type in the clear.
+pub fn handshakes(records: &[Record], kind: u8) -> Vec<&Record> {
+    records.iter().filter(|record| record.handshake.iter().any(|message| message.kind == kind)).collect()
 }
 
 /// Fails if a pair of epoch and sequence number of one association has two contents: a nonce would be used twice.

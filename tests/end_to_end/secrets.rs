@@ -1,6 +1,7 @@
 //! No byte of a key where somebody else could find it: state directory, journal, command line, environment, core files.
 
-use crate::site::{Process, Site, app_key, confirmed_uplink, eui, small_server, uplink};
+use crate::harness::Leshan;
+use crate::site::{Process, Site, app_key, confirmed_uplink, endpoint, eui, uplink};
 use lpwad::io::seal_key;
 use lpwad::store::record::device_from_bytes;
 use nix::sys::signal::{Signal, kill};
@@ -57,10 +58,11 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn s_11_s_21_after_traffic_and_an_abort_no_key_byte_lies_anywhere_but_in_its_file() {
-    let (_server, uri) = small_server("127.0.0.1:0");
+    let mut leshan = Leshan::with(&["--coap", "127.0.0.1:0", "--coaps", "127.0.0.1:0"]);
     let site = Site::new(1, "");
-    site.configure(1, &uri);
+    site.configure_secure(1, leshan.coaps_port.unwrap(), "");
     let made = site.ask(&["key", "new", &eui(0)]);
+    leshan.permit_psk(&endpoint(0), made["identity"].as_str().unwrap(), made["psk"].as_str().unwrap());
     let psk = lpwad_link::hex::decode(made["psk"].as_str().unwrap()).unwrap();
     let mut modem = site.modem(71);
     let journal = site.path("journal");
@@ -75,6 +77,7 @@ fn s_11_s_21_after_traffic_and_an_abort_no_key_byte_lies_anywhere_but_in_its_fil
     let mut gateway = Process::start("gateway", &mut command);
     modem.wait_event("joined");
     uplink(&mut modem, &mut gateway, 0, "01670110");
+    leshan.process.wait_event("registered");
     confirmed_uplink(&mut modem, 0, "01670111");
     // What people ask for goes to standard output too.
     let asked = ["status", "node"].map(|what| match what {
@@ -94,14 +97,15 @@ fn s_11_s_21_after_traffic_and_an_abort_no_key_byte_lies_anywhere_but_in_its_fil
 
     let state = site.path("state");
     let sealing = fs::read(state.join(seal_key::FILE)).unwrap();
-    let loaded = sealed_records(&state);
-    let device = device_from_bytes(&loaded).unwrap();
+    let (device, export) = sealed_records(&state);
+    let device = device_from_bytes(&device).unwrap();
     let session = device.session.or(device.pending).unwrap();
     let keys = [
         ("the AppKey", lpwad_link::hex::decode(&app_key(0)).unwrap()),
         ("the NwkSKey", session.nwk_s_key.expose().to_vec()),
         ("the AppSKey", session.app_s_key.expose().to_vec()),
         ("the PSK", psk),
+        ("the master secret", master_secret(&export)),
         ("the sealing key", sealing),
     ];
     let mut leaks = Vec::new();
@@ -146,12 +150,20 @@ fn s_11_s_21_after_traffic_and_an_abort_no_key_byte_lies_anywhere_but_in_its_fil
     assert_eq!(found("the key file", &open, &keys).len(), 2, "the AppKey and the PSK");
 }
 
-/// The bytes of the first node's device record in the store of a gateway that has ended.
-fn sealed_records(state: &Path) -> Vec<u8> {
+/// The bytes of the first node's device record and exported session in the store of a gateway that has ended.
+fn sealed_records(state: &Path) -> (Vec<u8>, Vec<u8>) {
     let (inputs, _done) = tokio::sync::mpsc::channel(1);
     let (mut disk, opened) = lpwad::io::disk::Disk::open(state, inputs).unwrap();
+    let node = eui(0).parse().unwrap();
+    let export = disk.export(node).expect("the session was exported").to_vec();
     disk.close();
-    opened.loaded.get(lpwad::store::Table::Device, eui(0).parse().unwrap()).unwrap().to_vec()
+    (opened.loaded.get(lpwad::store::Table::Device, node).unwrap().to_vec(), export)
+}
+
+/// The one OCTET STRING of 48 bytes in an exported session (RFC 5246 §8.1).
+fn master_secret(export: &[u8]) -> Vec<u8> {
+    let at = export.windows(2).position(|tag| tag == [0x04, 48]).unwrap();
+    export[at + 2..at + 50].to_vec()
 }
 
 #[test]

@@ -240,7 +240,12 @@ impl Site {
 
     /// Configuration for `nodes` nodes at a DTLS server on a loopback port; `more` goes into the server's section.
     pub fn configure_secure(&self, nodes: usize, port: u16, more: &str) {
-        let secure = format!("secure_uri = \"coaps://127.0.0.1:{port}\"\n{more}");
+        self.configure_secure_at(nodes, &format!("127.0.0.1:{port}"), more);
+    }
+
+    /// The same at a host and port.
+    pub fn configure_secure_at(&self, nodes: usize, authority: &str, more: &str) {
+        let secure = format!("secure_uri = \"coaps://{authority}\"\n{more}");
         self.write("lpwad.toml", &self.config(nodes, &secure));
     }
 

@@ -23,6 +23,8 @@ cargo xtask COMMAND [ARGUMENTS]
                   only lay out the plugins: target/<profile>/plugins/<name>/
   test [ARGS]     check that what the tests need is there, build, run all tests; ARGS go to `cargo test`,
                   for example the part of a test's name
+  slow            the tests that take minutes of real time (timers of DTLS against a server that is silent): 2.5 min,
+                  most of it idle
   sim [ARGS]      the whole gateway in simulated time: one week of faults from a seed; the last line is the hash of the run
                   (`sim --seed 7`, `sim --seeds 100`, `sim --help`)
   kill [--times N] [--seed S]
@@ -30,10 +32,11 @@ cargo xtask COMMAND [ARGUMENTS]
   fuzz [TARGET...] [--seconds N]
                   fuzz the targets (all of them), each for N seconds (600), with a table at the end; needs nightly
                   and cargo-fuzz. A short run of all targets is part of the tests
-  docs            write docs/events.md and docs/limits.md from the code; the tests tell when that is needed
+  docs            write docs/events.md, docs/limits.md and docs/conformance.md from the code; the tests tell when that
+                  is needed
   lint            formatting, clippy, documentation: all warnings are errors
   deny            licences, sources and known advisories of the dependencies, and who may use which (needs cargo-deny)
-  ci              lint, deny, test
+  ci              lint, deny, test, slow
 
 Programs are built with the dev profile unless --release is given: it is there sooner, and fast enough for the demo
 and the tests. CARGO_TARGET_DIR is honoured.
@@ -98,9 +101,10 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
             step("stage", || plugins::stage(places, release, !release))
         }
         "test" => test::test(places, rest),
+        "slow" => nothing_more(rest).and_then(|()| test::slow(places)),
         "fuzz" => fuzz::fuzz(places, rest),
         "docs" => nothing_more(rest).and_then(|()| {
-            let mut command = cargo(places, &["test", "-q", "-p", "lpwad", "--test", "docs"]);
+            let mut command = cargo(places, &["test", "-q", "-p", "lpwad", "--test", "docs", "--test", "conformance"]);
             step::run(command.env("LPWAD_WRITE_DOCS", "1"))
         }),
         "kill" => kill(places, rest),
@@ -111,7 +115,8 @@ fn run(places: &Places, command: &str, rest: &[String]) -> Result<(), Failure> {
             nothing_more(rest)?;
             checks::lint(places)?;
             checks::deny(places)?;
-            test::test(places, &[])
+            test::test(places, &[])?;
+            test::slow(places)
         }
         _ => Err(Failure::usage(format!("there is no such command\n\n{HELP}"))),
     }

@@ -3,18 +3,47 @@
 use crate::step::{Failure, cargo, run, step, text};
 use crate::{Places, leshan, plugins, tools};
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Runs all tests, or those that `arguments` name.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<(), Failure> {
+    prepare(places)?;
+    let summary = step("test", || cargo_test(places, &["--workspace"], arguments))?;
+    eprintln!("{} tests passed, {} left out.", summary.passed, summary.ignored);
+    Ok(())
+}
+
+/// Runs the tests that take minutes of real time. They wait most of it, so all of them run at once.
+pub(crate) fn slow(places: &Places) -> Result<(), Failure> {
+    prepare(places)?;
+    let only = ["-p", "lpwad", "--test", "end_to_end"];
+    let arguments = ["--", "--ignored", "--test-threads", "16", "slow::"].map(String::from);
+    let summary = step("slow", || cargo_test(places, &only, &arguments))?;
+    if summary.passed == 0 {
+        return Err(Failure::failed("there was no slow test"));
+    }
+    eprintln!("{} slow tests passed.", summary.passed);
+    Ok(())
+}
+
+/// What tests need, and the programs that they start.
+fn prepare(places: &Places) -> Result<(), Failure> {
     step("tools", tools::check_for_tests)?;
     // Programs together with tests: then cargo builds every dependency in one variant only.
     step("build", || run(&mut cargo(places, &["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"])))?;
     step("stage", || plugins::stage(places, false, true))?;
-    step("leshan", || leshan::build(places))?;
-    let summary = step("test", || cargo_test(places, arguments))?;
-    eprintln!("{} tests passed, {} left out.", summary.passed, summary.ignored);
-    Ok(())
+    step("openssl", || supported_library(places))?;
+    step("leshan", || leshan::build(places))
+}
+
+/// Fails if the build links an OpenSSL that its makers do not mend any more (the table of `crates/dtls/src/library.rs`).
+fn supported_library(places: &Places) -> Result<(), Failure> {
+    let fail = |problem: String| Failure::failed(format!("lpwad --version: {problem}"));
+    let lpwad = places.debug.join("lpwad");
+    let output = Command::new(lpwad).arg("--version").output().map_err(|error| fail(error.to_string()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    eprint!("{said}");
+    if output.status.success() && !said.contains("out of support") { Ok(()) } else { Err(fail(said.into_owned())) }
 }
 
 /// What cargo's test programs said.
@@ -41,8 +70,8 @@ impl Summary {
     }
 }
 
-fn cargo_test(places: &Places, arguments: &[String]) -> Result<Summary, Failure> {
-    let mut command = cargo(places, &["test", "--workspace", "--no-fail-fast"]);
+fn cargo_test(places: &Places, of: &[&str], arguments: &[String]) -> Result<Summary, Failure> {
+    let mut command = cargo(places, &[&["test", "--no-fail-fast"], of].concat());
     command.args(arguments).stdout(Stdio::piped());
     let fail = |error: std::io::Error| Failure::failed(format!("cargo test: {error}"));
     let mut child = command.spawn().map_err(fail)?;

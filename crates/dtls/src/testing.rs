@@ -1,5 +1,5 @@
 //! A DTLS server in the process, on the same OpenSSL: for tests, fuzz targets and benches. Not a peer to prove interworking
-//! with, and not for production: it asks for no cookie.
+//! with, and not for production: its cookie protects nothing.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,29 +16,52 @@ use crate::{Handshake, Psk, Session, ffi, notes};
 
 /// Longest datagram it sends, in bytes.
 const MTU: usize = 1_400;
+/// The same for all: a server for tests needs no protection from clients.
+const COOKIE: &[u8; 16] = b"a cookie for all";
 
 /// What several servers share: keys, and the cache of sessions.
 #[derive(Clone)]
 pub struct ServerContext(SslContext);
 
 impl ServerContext {
-    /// A server that knows one identity.
+    /// A server that knows one identity, and asks for no cookie.
     ///
     /// # Errors
     /// OpenSSL refuses.
     pub fn psk(psk: Psk) -> Result<Self, ErrorStack> {
+        Self::build(move |identity| (identity == psk.identity()).then(|| psk.clone()), SslOptions::empty())
+    }
+
+    /// A server that knows the identities that `find` knows, and asks each client for a cookie (RFC 6347 §4.2.1).
+    ///
+    /// # Errors
+    /// OpenSSL refuses.
+    pub fn psks(find: impl Fn(&[u8]) -> Option<Psk> + Send + Sync + 'static) -> Result<Self, ErrorStack> {
+        Self::build(find, SslOptions::COOKIE_EXCHANGE)
+    }
+
+    fn build(
+        find: impl Fn(&[u8]) -> Option<Psk> + Send + Sync + 'static,
+        more: SslOptions,
+    ) -> Result<Self, ErrorStack> {
         ffi::init();
         let mut context = SslContextBuilder::new(SslMethod::dtls_server())?;
         context.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
-        context.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_TICKET);
+        context.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_TICKET | more);
         context.set_session_cache_mode(SslSessionCacheMode::SERVER);
         context.set_session_id_context(b"lpwad")?;
+        context.set_cookie_generate_cb(|_ssl, place| {
+            let place = place.get_mut(..COOKIE.len()).unwrap_or_default();
+            place.copy_from_slice(COOKIE.get(..place.len()).unwrap_or_default());
+            Ok(place.len())
+        });
+        context.set_cookie_verify_cb(|_ssl, cookie| cookie == COOKIE);
         context.set_cipher_list("PSK-AES128-CCM8:PSK-AES128-CCM:PSK-AES128-GCM-SHA256:@SECLEVEL=0")?;
         context.set_psk_server_callback(move |_ssl, identity, key| {
-            let known = identity == Some(psk.identity());
-            let place = key.get_mut(..psk.key().len()).filter(|_| known);
-            Ok(place.map_or(0, |place| {
-                place.copy_from_slice(psk.key());
+            let psk = identity.and_then(&find);
+            Ok(psk.map_or(0, |psk| {
+                let place = key.get_mut(..psk.key().len()).unwrap_or_default();
+                place.copy_from_slice(psk.key().get(..place.len()).unwrap_or_default());
                 place.len()
             }))
         });

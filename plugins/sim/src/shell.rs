@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How often a port that nobody holds open is looked at.
 const CLOSED_PORT_CHECK: Duration = Duration::from_millis(20);
+/// After so many looks at a closed port, a second, it is asked whether anybody could open it.
+const LOOKS_UNTIL_STUCK: u32 = 50;
 
 /// What to simulate, and where.
 #[derive(Debug)]
@@ -89,6 +91,8 @@ struct Port {
     slave: PathBuf,
     /// Whether the host has it open, as far as we know.
     open: bool,
+    /// Looks since it was found closed.
+    looks: u32,
 }
 
 impl Shell<'_> {
@@ -154,7 +158,15 @@ impl Shell<'_> {
         poll(&mut fds, PollTimeout::ZERO).map_err(|error| system("poll")(error.into()))?;
         let hung_up = fds[0].revents().is_some_and(|flags| flags.contains(PollFlags::POLLHUP));
         port.open = !hung_up;
-        Ok(port.open)
+        port.looks = if hung_up { port.looks + 1 } else { 0 };
+        // A host may have opened it and been killed between two looks.
+        if port.looks >= LOOKS_UNTIL_STUCK {
+            port.looks = 0;
+            if is_stuck(&port.slave) {
+                self.plug()?;
+            }
+        }
+        Ok(!hung_up)
     }
 
     fn read_port(&mut self, now: Duration) -> Result<(), ShellError> {
@@ -252,7 +264,7 @@ impl Shell<'_> {
         tcsetattr(&master, SetArg::TCSANOW, &termios).map_err(failed)?;
         point(&self.link, &slave)?;
         self.report(&json!({"event": "ready", "link": self.link, "port": slave}))?;
-        self.port = Some(Port { master, slave, open: true });
+        self.port = Some(Port { master, slave, open: true, looks: 0 });
         Ok(())
     }
 
