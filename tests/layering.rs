@@ -85,7 +85,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("openssl", &["crates/dtls/"]),
     ("openssl_sys", &["crates/dtls/src/ffi.rs"]),
     ("redb", &["src/io/database.rs", "src/io/disk.rs"]),
-    ("sha2", &["src/config/credential.rs"]),
+    ("sha2", &["src/config/credential.rs", "src/policy/file.rs"]),
     ("seccompiler", &["src/io/sandbox/calls.rs"]),
     ("systemd_journal_logger", &["src/io/journal.rs"]),
     ("tokio", &["src/io/", "plugins/lora-serial/"]),

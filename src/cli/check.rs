@@ -1,13 +1,17 @@
 //! `lpwad check`: everything that `run` would read, read once, and what would come of it.
 
 use super::exit;
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrors, endpoint};
+use crate::gateway::gate::facts_of;
 use crate::io::Clock;
+use crate::io::facts;
 use crate::io::keys::Keys;
 use crate::io::run::state_dir;
 use crate::io::sealed_keys;
 use crate::io::{library, plugins};
-use crate::policy::{Analyses, Verdict, decide};
+use crate::policy::analyses::Analyses;
+use crate::policy::date::Day;
+use crate::policy::decide::{Case, Verdict, decide};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,43 +71,63 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     warnings.extend(Keys::problems(&config).into_iter().map(|(node, problem)| format!("node {node}: {problem}")));
     warnings.extend(library::warning(Clock::start().now().unix_ms));
     warnings.extend(analyses.invalid.iter().map(|invalid| invalid.error.clone()));
-    let unix_ms = Clock::start().now().unix_ms;
-    let decided: Vec<Verdict> = config.servers.iter().map(|server| decide(server, &analyses, unix_ms)).collect();
     for node in config.nodes.iter().filter(|node| node.credential.is_none()) {
-        if let Some(Verdict::Dtls { .. }) = decided.get(node.server) {
+        let server = config.servers.get(node.server);
+        if server.is_some_and(|server| server.secure_uri.is_some()) {
             let node = node.dev_eui;
-            warnings.push(format!(
-                "node {node}: its server asks for DTLS, and it has no key for that: `lpwad key new {node}`"
-            ));
+            warnings.push(format!("node {node}: it has no key for DTLS with its server: `lpwad key new {node}`"));
         }
     }
-    let verdicts: Vec<(String, String)> = config
-        .servers
-        .iter()
-        .zip(&decided)
-        .map(|(server, verdict)| match verdict {
-            Verdict::Nosec { analysis, .. } => (server.name.clone(), format!("NoSec, by analysis {analysis}")),
-            Verdict::Dtls { reason } => (server.name.clone(), format!("DTLS: {reason}")),
-            Verdict::Refuse { reason } => (server.name.clone(), format!("no session: {reason}")),
-        })
-        .collect();
+    let verdicts = verdicts(&config, &analyses, &mut warnings);
     let state_dir = state_dir(state, config.state_dir.as_deref());
     let json = json!({
         "ok": true,
         "nodes": config.nodes.len(),
         "radios": config.radios.iter().map(|radio| &radio.name).collect::<Vec<_>>(),
-        "servers": verdicts.iter().map(|(name, verdict)| json!({ "name": name, "verdict": verdict })).collect::<Vec<_>>(),
+        "servers": verdicts.iter().map(|(name, verdict, nodes)| {
+            json!({ "name": name, "verdict": verdict, "nodes": nodes })
+        }).collect::<Vec<_>>(),
         "state_dir": state_dir.display().to_string(),
         "warnings": warnings,
     });
     let mut text = format!("{}: ok\n", path.display());
     text +=
         &format!("  {} nodes, {} radios, state in {}\n", config.nodes.len(), config.radios.len(), state_dir.display());
-    for (name, verdict) in &verdicts {
-        text += &format!("  server {name}: {verdict}\n");
+    for (name, verdict, nodes) in &verdicts {
+        let nodes = if *nodes == 1 { "1 node".to_string() } else { format!("{nodes} nodes") };
+        text += &format!("  server {name}, {nodes}: {verdict}\n");
     }
     for warning in &warnings {
         text += &format!("  warning: {warning}\n");
     }
     Ok(Report { json, text })
+}
+
+/// What would become of the sessions: server, verdict for people, and how many nodes it is for.
+fn verdicts(config: &Config, analyses: &Analyses, warnings: &mut Vec<String>) -> Vec<(String, String, usize)> {
+    let (host, today) = (facts::host(), Clock::start().now().unix_ms.map(Day::of_unix_ms));
+    let mut verdicts: Vec<(String, String, usize)> = Vec::new();
+    for node in &config.nodes {
+        let Some(server) = config.servers.get(node.server) else { continue };
+        let endpoint = endpoint(node.dev_eui, node.endpoint.as_deref());
+        let (credential, facts) = (node.dtls_mode(), facts_of(node, &host));
+        let case = Case { endpoint: &endpoint, server, credential, facts: &facts, today, latched: None };
+        let decision = decide(&case, analyses);
+        let text = match decision.verdict {
+            Verdict::Nosec => format!("NoSec, by analysis {}", decision.ids().join(", ")),
+            Verdict::Dtls(mode) => format!("{}: {}", mode.verdict(), decision.reason),
+            Verdict::Refuse => format!("no session: {}", decision.reason),
+        };
+        for warning in decision.warnings {
+            let warning = format!("server {}: {warning}", server.name);
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        match verdicts.iter_mut().find(|(name, known, _)| *name == server.name && *known == text) {
+            Some((.., nodes)) => *nodes += 1,
+            None => verdicts.push((server.name.clone(), text, 1)),
+        }
+    }
+    verdicts
 }

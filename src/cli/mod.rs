@@ -3,7 +3,9 @@
 
 mod check;
 mod key;
+mod policy;
 mod show;
+mod show_policy;
 
 use crate::config::Config;
 use crate::demo;
@@ -62,6 +64,9 @@ enum Command {
     /// Make, bring in, renew and hand out keys of nodes.
     #[command(subcommand)]
     Key(key::Command),
+    /// Why sessions open with DTLS or without, and the threat analyses that say so.
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 #[derive(Subcommand)]
@@ -94,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::check(&arguments.config, arguments.state_dir.as_deref(), arguments.json),
         Command::Demo(demo) => demo::run(demo, arguments.json),
         Command::Key(command) => key::run(command, &arguments.config, arguments.state_dir.as_deref(), arguments.json),
+        Command::Policy(command) => policy::run(command, &arguments),
         Command::Status => ask(&arguments, &Request::Status, show::status),
         Command::Node(NodeCommand::List) => ask(&arguments, &Request::NodeList, show::nodes),
         Command::Node(NodeCommand::Show { node }) => {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
@@ -10,7 +10,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -23,11 +23,15 @@ fn ago(seconds: &Value) -> String {
     }
 }
 
+pub(super) fn joined(texts: &Value) -> String {
+    list(texts).iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
 fn verdict(verdict: &Value) -> String {
     match verdict["verdict"].as_str() {
-        Some("nosec") => format!("NoSec by analysis {}", text(&verdict["analysis"])),
-        Some("dtls") => format!("DTLS: {}", text(&verdict["reason"])),
-        _ => format!("no session: {}", text(&verdict["reason"])),
+        Some("nosec") => format!("NoSec by analysis {}", joined(&verdict["analyses"])),
+        Some("refuse") | None => format!("no session: {}", text(&verdict["reason"])),
+        Some(dtls) => format!("{dtls}: {}", text(&verdict["reason"])),
     }
 }
 
@@ -59,9 +63,17 @@ pub(super) fn status(answer: &Value) -> String {
         }
     }
     for server in list(&answer["servers"]) {
-        out +=
-            &format!("server {}: {}, {}\n", text(&server["name"]), text(&server["uri"]), verdict(&server["verdict"]));
+        let addresses = [&server["uri"], &server["secure_uri"]].map(text).join(", ");
+        out += &format!("server {}: {addresses}\n", text(&server["name"]));
+        for (verdict, nodes) in server["verdicts"].as_object().into_iter().flatten() {
+            let banner = if verdict == "nosec" { "  WITHOUT DTLS, by the threat analysis" } else { "" };
+            out += &format!("  {verdict}: {nodes} nodes{banner}\n");
+        }
+        if server["verdicts"]["nosec"].is_null() && !server["reason"].is_null() {
+            out += &format!("  {}\n", text(&server["reason"]));
+        }
     }
+    out += &super::show_policy::policy(&answer["policy"]);
     let failing = if answer["store"]["failing"] == true { ", FAILING" } else { "" };
     out += &format!("store: {} commits{failing}\n", text(&answer["store"]["commits"]));
     for counters in [&answer["network"], &answer["counts"], &answer["sessions"]] {
@@ -96,7 +108,10 @@ pub(super) fn nodes(answer: &Value) -> String {
 pub(super) fn node(answer: &Value) -> String {
     let mut out = format!("{} ({})\n", text(&answer["endpoint"]), text(&answer["dev_eui"]));
     out += &format!("  profile {}, server {}\n", text(&answer["profile"]), text(&answer["server"]));
-    out += &format!("  policy: {}\n", verdict(&answer["verdict"]));
+    out += &format!("  policy: {} ({})\n", verdict(&answer["verdict"]), joined(&answer["verdict"]["rules"]));
+    for warning in list(&answer["verdict"]["warnings"]) {
+        out += &format!("  warning: {}\n", text(warning));
+    }
     let registration = &answer["registration"];
     out += &format!("  registration: {}", text(&registration["state"]));
     if !registration["location"].is_null() {

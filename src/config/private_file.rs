@@ -55,6 +55,38 @@ pub fn read(path: &Path, origin: Origin, what: &str, max: u64) -> Result<Zeroizi
     Ok(bytes)
 }
 
+/// Whether a file that others may read can be believed: it is a regular file that belongs to root or to this user, and
+/// nobody else can write it, or put another one in its place.
+///
+/// # Errors
+/// With the file, what is wrong, and a hint.
+pub fn trusted(path: &Path) -> Result<(), ConfigError> {
+    let fail = |problem: String| ConfigError::file(path, problem);
+    let meta = std::fs::symlink_metadata(path).map_err(|error| fail(format!("cannot be examined: {error}")))?;
+    if !meta.is_file() {
+        return Err(fail("is not a regular file".into()).hint("links are not followed: name the file itself"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(fail(format!("has mode {:04o}: others could write it", meta.mode() & 0o7777))
+            .hint(format!("chmod go-w {}", path.display())));
+    }
+    if !may_own(meta.uid(), path) {
+        return Err(
+            fail("belongs to another user".into()).hint("it must belong to root, or to the user that lpwad runs as")
+        );
+    }
+    let dir = parent(path);
+    let meta = std::fs::symlink_metadata(dir).map_err(|error| fail(format!("its directory: {error}")))?;
+    if meta.is_dir() && meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
+        return Err(fail(format!(
+            "lies in a directory with mode {:04o}: others could replace it",
+            meta.mode() & 0o7777
+        ))
+        .hint(format!("chmod go-w {}", dir.display())));
+    }
+    Ok(())
+}
+
 fn may_own(uid: u32, path: &Path) -> bool {
     let me = nix::unistd::geteuid().as_raw();
     uid == 0 || uid == me || (me == 0 && owner(parent(path)).is_some_and(|(owner, _)| owner == uid))

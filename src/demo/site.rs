@@ -1,6 +1,7 @@
 //! The files of a demo: configuration, keys, analysis and nodes, in a directory of its own that is removed at the end.
 
-use crate::policy::DAY_MS;
+use crate::policy::date::Day;
+use crate::policy::draft::Draft;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -62,11 +63,21 @@ impl Site {
         self.write("lpwad.toml", &config)?;
         let analyses = self.dir.join("threat-analysis.d");
         fs::create_dir(&analyses).map_err(|error| format!("{}: {error}", analyses.display()))?;
-        let tomorrow = civil_from_days((unix_ms / DAY_MS) as i64 + 1);
-        let analysis = format!(
-            "schema = 1\nid = \"DEMO\"\ntitle = \"Demonstration: server on this host, nodes of a simulator\"\nexpires = {tomorrow}\n\
-             [scope]\nserver = \"{server}\"\n"
-        );
+        let today = Day::of_unix_ms(unix_ms);
+        let analysis = Draft {
+            id: "DEMO",
+            title: "Demonstration: server on this host, nodes of a simulator",
+            server,
+            endpoints: &["*"],
+            reviewed: today,
+            expires: today.plus(1),
+            by: "whoever runs the demonstration",
+            clock: Some("it is there to be seen, for minutes"),
+            abp: None,
+            accept: Some("no other users on this host"),
+            needs_reserve: false,
+        }
+        .text();
         self.write("threat-analysis.d/demo.toml", &analysis)
     }
 
@@ -98,31 +109,4 @@ impl Drop for Site {
 
 fn create(path: &Path) -> std::io::Result<fs::File> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-/// `YYYY-MM-DD` of a day counted from 1970-01-01 (method: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// civil_from_days).
-fn civil_from_days(days: i64) -> String {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_of_known_days() {
-        for (day, date) in [(0, "1970-01-01"), (11_016, "2000-02-29"), (20_000, "2024-10-04"), (24_855, "2038-01-19")] {
-            assert_eq!(civil_from_days(day), date);
-        }
-    }
 }

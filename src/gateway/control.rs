@@ -15,6 +15,21 @@ pub enum Request {
         /// DevEUI or endpoint name.
         node: String,
     },
+    /// Why the session of a node opens as it does.
+    PolicyExplain {
+        /// DevEUI or endpoint name.
+        node: String,
+    },
+    /// Who runs without DTLS, until when, on whose word.
+    PolicyList,
+    /// The decisions that are kept.
+    PolicyRecords {
+        /// Only the one of this number.
+        #[serde(default)]
+        number: Option<u64>,
+    },
+    /// What was lost may be granted again.
+    PolicyRearm,
 }
 
 /// An answer that says why there is none.

@@ -128,10 +128,18 @@ events! {
     Notified = "notified", Info;
     /// A server's request was answered.
     Served = "served", Debug;
-    /// The policy decided how the sessions to a server open.
+    /// The policy decided how the sessions of nodes to a server open.
     PolicyVerdict = "policy-verdict", Info;
     /// No session opens to a server.
     PolicyRefused = "policy-refused", Warn;
+    /// A threat analysis is not valid, or could have been written by others: no clear session opens anew.
+    AnalysisInvalid = "analysis-invalid", Error;
+    /// A threat analysis, or evidence or an accepted risk in it, is about to expire: said 30, 7 and 1 days before.
+    AnalysisExpires = "analysis-expires", Warn;
+    /// Leave for clear sessions was lost while they were used; it comes back by a new review or `lpwad policy rearm` only.
+    PolicyLatched = "policy-latched", Warn;
+    /// Somebody has rearmed the policy.
+    PolicyRearmed = "policy-rearmed", Info;
     /// A DTLS session is open.
     SessionOpened = "session-opened", Info;
     /// A session could not be opened for a reason of this host: no socket, no address of the server's name.
@@ -260,6 +268,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("bytes", Class::Operational),
     ("changed", Class::Operational),
     ("confirmable", Class::Operational),
+    ("days", Class::Operational),
     ("dev_addr", Class::Identifying),
     ("dev_nonce", Class::Operational),
     ("downlink", Class::Operational),
@@ -272,6 +281,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("freq_hz", Class::Operational),
     ("from", Class::Identifying),
     ("hint", Class::Operational),
+    ("latches", Class::Operational),
     ("location", Class::Identifying),
     ("jump_ms", Class::Operational),
     ("max_dbm_eirp", Class::Operational),
@@ -283,11 +293,14 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("radios", Class::Operational),
     ("readings", Class::Operational),
     ("reason", Class::Operational),
+    ("record", Class::Operational),
     ("removed", Class::Operational),
     ("resumed", Class::Operational),
     ("retry_in_ms", Class::Operational),
     ("retry_in_s", Class::Operational),
     ("rssi_dbm", Class::Operational),
+    ("rule", Class::Operational),
+    ("sha256", Class::Operational),
     ("snr_db", Class::Operational),
     ("suite", Class::Operational),
     ("suppressed", Class::Operational),

@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::gateway::control::Request;
 use crate::gateway::event::Event;
-use crate::policy::Analyses;
+use crate::policy::analyses::Analyses;
+pub use crate::policy::facts::Facts;
 pub use crate::session::{Down, Dtls, Reason, Security, Up};
 use core::time::Duration;
 
@@ -51,6 +52,8 @@ pub enum Input {
     Request(u64, Request),
     /// The configuration and the threat analyses, read again.
     Reload(Box<Config>, Analyses),
+    /// What is seen of this host has changed.
+    Facts(Facts),
     /// They were to be read again, and the configuration cannot be used, for people. The former one holds.
     ReloadFailed(String),
     /// A deadline has passed.

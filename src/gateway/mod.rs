@@ -9,7 +9,9 @@ pub mod control;
 mod deliver;
 mod downlink;
 pub mod event;
+mod explain;
 mod fleet;
+pub mod gate;
 mod handshakes;
 pub mod input;
 pub mod output;
@@ -24,7 +26,8 @@ mod uplink;
 
 use crate::config::{Config, Server};
 use crate::node::{Node, Restored};
-use crate::policy::{self, Analyses, DAY_MS, Verdict};
+use crate::policy::analyses::Analyses;
+use crate::policy::facts::Facts;
 use crate::radio::Radio;
 use crate::store::record::{BacklogRecord, ProxyRecord, ValuesRecord, mailbox_from_bytes};
 use crate::store::{BacklogKey, Loaded, Table};
@@ -33,6 +36,7 @@ use backlog::Backlog;
 use core::time::Duration;
 use event::{Event, Kind};
 use fleet::Fleet;
+use gate::{Cause, Gate};
 use handshakes::Handshakes;
 use input::{Input, NodeId, Now};
 use lpwad_lorawan::{DevEui, Network};
@@ -57,7 +61,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The gateway.
 pub struct Gateway {
     servers: Vec<Served>,
-    analyses: Analyses,
+    gate: Gate,
     fixed: Fixed,
     radios: Vec<Radio>,
     network: Network,
@@ -88,26 +92,23 @@ pub struct Gateway {
     outputs: VecDeque<Output>,
 }
 
-/// A server and what the policy says of it.
+/// A server.
 struct Served {
     config: Server,
-    verdict: Verdict,
-    /// Whether the clock was trusted at the verdict, and on which day it was given.
-    judged: (bool, u64),
 }
 
 impl Gateway {
-    /// A gateway as configured and as it was before the restart.
+    /// A gateway as configured and as it was before the restart, on a host of which `host` is seen.
     #[must_use]
-    pub fn new(now: Now, config: &Config, analyses: Analyses, loaded: &Loaded, seed: u64) -> Gateway {
+    pub fn new(now: Now, config: &Config, analyses: Analyses, host: Facts, loaded: &Loaded, seed: u64) -> Gateway {
         let (network, damaged) = network::build(config, loaded, seed);
         let radios = config.radios.iter().zip(1u64..).map(|(radio, n)| {
             let channels = network::channels_hz(radio.region);
             Radio::new(radio.name.clone(), radio.settings.clone(), channels, seed.rotate_left(17).wrapping_add(n))
         });
         let mut gateway = Gateway {
-            servers: Vec::new(),
-            analyses,
+            servers: config.servers.iter().map(|server| Served { config: server.clone() }).collect(),
+            gate: Gate::new(analyses, host, &loaded.policy),
             fixed: Fixed::of(config),
             radios: radios.collect(),
             network,
@@ -135,17 +136,14 @@ impl Gateway {
         for (dev_eui, error) in damaged {
             gateway.say(Event::new(Kind::RecordDamaged).node(dev_eui).with("table", "device").with("error", error));
         }
-        for server in &config.servers {
-            let verdict = policy::decide(server, &gateway.analyses, now.unix_ms);
-            gateway.say_verdict(&server.name, &verdict);
-            gateway.servers.push(Served { config: server.clone(), verdict, judged: judged_at(now) });
-        }
+        gateway.say_invalid();
         for (key, bytes) in &loaded.backlog {
             gateway.restore_backlog(now, *key, bytes);
         }
         for node in &config.nodes {
             gateway.add_node(now, node, loaded);
         }
+        gateway.judge_all(now, Cause::Configured);
         gateway.settle(now);
         gateway
     }
@@ -182,6 +180,7 @@ impl Gateway {
             self.say(event.with("path", path));
         }
         let id = self.fleet.add(built);
+        self.gate.add(id, node);
         if changed {
             self.save_mailbox(now, id);
         }
@@ -239,10 +238,17 @@ impl Gateway {
             Input::Committed(ticket) => self.committed(now, ticket),
             Input::CommitFailed(ticket, why) => self.commit_failed(now, ticket, &why),
             Input::Request(request, what) => {
-                let answer = self.answer_request(now, &what);
+                let answer = match &what {
+                    control::Request::PolicyRearm => serde_json::json!({ "latches": self.rearm(now) }),
+                    what => self.answer_request(now, what),
+                };
                 self.outputs.push_back(Output::Reply(request, answer));
             }
             Input::Reload(config, analyses) => self.reload(now, &config, analyses),
+            Input::Facts(host) => {
+                self.gate.see(host);
+                self.review(now);
+            }
             Input::ReloadFailed(why) => self.say(Event::new(Kind::ReloadFailed).with("reason", why)),
             Input::Tick => self.tick(now),
             Input::Stop => self.stop(now),
@@ -324,37 +330,6 @@ impl Gateway {
         }
     }
 
-    /// Reviews the policy when the day or the trust in the clock changed; closes what is no longer permitted. Nothing
-    /// more leaves in clear then, no De-register either (LwM2M 1.1 §7.1.1; threat-analysis rule TA15).
-    fn review(&mut self, now: Now) {
-        for index in 0..self.servers.len() {
-            let Some(served) = self.servers.get_mut(index) else { continue };
-            if served.judged == judged_at(now) {
-                continue;
-            }
-            served.judged = judged_at(now);
-            let verdict = policy::decide(&served.config, &self.analyses, now.unix_ms);
-            if verdict == served.verdict {
-                continue;
-            }
-            let name = served.config.name.clone();
-            served.verdict = verdict.clone();
-            self.say_verdict(&name, &verdict);
-            self.close_sessions(now, index, Some(&verdict));
-        }
-    }
-
-    fn say_verdict(&mut self, server: &str, verdict: &Verdict) {
-        let event = match verdict {
-            Verdict::Nosec { analysis, .. } => {
-                Event::new(Kind::PolicyVerdict).with("verdict", "nosec").with("analysis", analysis)
-            }
-            Verdict::Dtls { reason } => Event::new(Kind::PolicyVerdict).with("verdict", "dtls").with("reason", reason),
-            Verdict::Refuse { reason } => Event::new(Kind::PolicyRefused).with("reason", reason),
-        };
-        self.say(event.server(server));
-    }
-
     fn stop(&mut self, now: Now) {
         if self.stopping.is_some() {
             return;
@@ -395,11 +370,6 @@ impl Gateway {
     fn count(&mut self, name: &'static str) {
         *self.counts.entry(name).or_default() += 1;
     }
-}
-
-/// The day of a verdict, and whether the clock was trusted.
-fn judged_at(now: Now) -> (bool, u64) {
-    (now.unix_ms.is_some(), now.unix_ms.unwrap_or(0) / DAY_MS)
 }
 
 #[cfg(test)]

@@ -67,6 +67,10 @@ impl Persist {
         self.next.batch.backlog.insert(key, Some(record));
     }
 
+    pub(super) fn put_policy(&mut self, key: u64, record: Option<Vec<u8>>) {
+        self.next.batch.policy.insert(key, record);
+    }
+
     /// Removes an entry of the backlog, soon.
     pub(super) fn remove_backlog(&mut self, now: Duration, key: BacklogKey) {
         self.removals.insert(key);
@@ -150,6 +154,9 @@ impl Gateway {
         }
         for (key, record) in failed.batch.backlog {
             self.persist.next.batch.backlog.entry(key).or_insert(record);
+        }
+        for (key, record) in failed.batch.policy {
+            self.persist.next.batch.policy.entry(key).or_insert(record);
         }
         self.persist.next.network_ticket = self.persist.next.network_ticket.max(failed.network_ticket);
         for waiting in failed.waiting {

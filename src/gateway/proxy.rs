@@ -10,7 +10,7 @@ use super::input::{NodeId, Now};
 use super::output::{Output, Target};
 use crate::config::ServerUri;
 use crate::node::Node;
-use crate::policy::Verdict;
+use crate::policy::decide::Verdict;
 use crate::session::{Down, Reason, Security, State as SessionState, Up, Way};
 use crate::store::Table;
 use crate::store::record::ProxyRecord;
@@ -34,19 +34,20 @@ impl Gateway {
     fn open(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get(id) else { return };
         let Some(served) = self.servers.get(node.server) else { return };
-        let (way, to) = match (&served.verdict, node.dtls) {
-            (Verdict::Nosec { .. }, _) => match served.config.uri.as_ref().and_then(ServerUri::literal) {
+        let (verdict, reason) = match self.gate.decision(id) {
+            Some(decision) => (decision.verdict, decision.reason.clone()),
+            None => (Verdict::Refuse, String::new()),
+        };
+        let (way, to) = match verdict {
+            Verdict::Nosec => match served.config.uri.as_ref().and_then(ServerUri::literal) {
                 Some(peer) => (Way::Clear, Target::Clear(peer)),
                 None => return,
             },
-            (Verdict::Dtls { .. }, Some(_)) => {
+            Verdict::Dtls(_) => {
                 let target = Target::Dtls { server: served.config.name.clone(), node: node.dev_eui };
                 (Way::Dtls, target)
             }
-            (Verdict::Dtls { .. }, None) => return self.tell_refused(id, Reason::NoCredential.hint()),
-            (Verdict::Refuse { .. }, _) => {
-                return self.tell_refused(id, "the server's verdict permits no session; the node's values are kept");
-            }
+            Verdict::Refuse => return self.tell_refused(id, &format!("{reason}; the node's values are kept")),
         };
         let server = node.server;
         if way == Way::Dtls && !self.handshakes.admit(now.mono, id, server) {
@@ -127,8 +128,7 @@ impl Gateway {
 
     /// Whether a session of this security is permitted now.
     fn permits(&self, id: NodeId, security: &Security) -> bool {
-        let served = self.fleet.get(id).and_then(|node| self.servers.get(node.server));
-        served.is_some_and(|served| permits(&served.verdict, security.way()))
+        self.gate.permits(id, security.way())
     }
 
     /// A session could not be opened, or has ended.
@@ -166,30 +166,6 @@ impl Gateway {
         self.outputs.push_back(Output::Close(id));
         self.open(now, id);
         self.dirty.insert(id);
-    }
-
-    /// Closes the sessions to a server that its verdict does not permit any more, without a word; `None`: the server is not
-    /// configured any more.
-    pub(super) fn close_sessions(&mut self, now: Now, server: usize, verdict: Option<&Verdict>) {
-        for id in self.fleet.ids() {
-            let Some(node) = self.fleet.get_mut(id).filter(|node| node.server == server) else { continue };
-            node.told_refused = false;
-            let way = match &node.session.state {
-                SessionState::Opening(way) => *way,
-                SessionState::Open(security) => security.way(),
-                SessionState::Closed | SessionState::Failed { .. } => continue,
-            };
-            if verdict.is_some_and(|verdict| permits(verdict, way)) {
-                continue;
-            }
-            if node.session.is_open() {
-                node.client.session_down(now.mono);
-            }
-            node.session.close();
-            self.handshakes.ended(id);
-            self.outputs.push_back(Output::Close(id));
-            self.dirty.insert(id);
-        }
     }
 
     pub(super) fn datagram(&mut self, now: Now, id: NodeId, bytes: &[u8]) {
@@ -308,14 +284,6 @@ impl Gateway {
             _ => {}
         }
         self.say(event);
-    }
-}
-
-/// Whether a session of this kind is permitted: DTLS is never too much, a clear one needs leave.
-fn permits(verdict: &Verdict, way: Way) -> bool {
-    match way {
-        Way::Clear => verdict.permits_nosec(),
-        Way::Dtls => !matches!(verdict, Verdict::Refuse { .. }),
     }
 }
 

@@ -2,13 +2,14 @@
 //! node that goes says goodbye to its server; its records stay, so that it does not use a counter twice if it comes back.
 
 use super::event::{Event, Kind};
+use super::gate::Cause;
 use super::input::{NodeId, Now};
 use super::output::Output;
-use super::{Gateway, STOP_GRACE, Served, judged_at};
+use super::{Gateway, STOP_GRACE, Served};
 use crate::config::{self, Config, Server};
 use crate::network;
 use crate::node::identity;
-use crate::policy::{self, Analyses};
+use crate::policy::analyses::Analyses;
 use crate::store::record::{device_to_bytes, mailbox_to_bytes};
 use crate::store::{Loaded, Table};
 use lpwad_lorawan::DevEui;
@@ -95,6 +96,7 @@ impl Gateway {
             self.retire(now, id, !same_proxy);
             self.bring_in(now, node);
         }
+        self.judge_all(now, Cause::Configured);
         let event = Event::new(Kind::Reloaded).with("added", added).with("changed", changed).with("removed", removed);
         let waits = self.fixed.differences(&Fixed::of(config)).join(",");
         self.say(if waits.is_empty() { event } else { event.with("after_restart", waits) });
@@ -102,22 +104,10 @@ impl Gateway {
 
     /// Takes over servers and analyses; gives the nodes whose server is not what it was.
     fn reload_servers(&mut self, now: Now, config: &Config, analyses: Analyses) -> BTreeSet<NodeId> {
-        self.analyses = analyses;
-        let before = std::mem::take(&mut self.servers);
-        for server in &config.servers {
-            let verdict = policy::decide(server, &self.analyses, now.unix_ms);
-            let known = before.iter().any(|served| served.config == *server && served.verdict == verdict);
-            if !known {
-                self.say_verdict(&server.name, &verdict);
-            }
-            self.servers.push(Served { config: server.clone(), verdict, judged: judged_at(now) });
-        }
-        // Nothing more leaves where it is no longer permitted; nodes carry the old numbers of their servers here.
-        for (index, served) in before.iter().enumerate() {
-            let verdict = self.servers.iter().find(|new| new.config == served.config).map(|new| &new.verdict);
-            let verdict = verdict.cloned();
-            self.close_sessions(now, index, verdict.as_ref());
-        }
+        self.gate.replace(analyses);
+        self.say_invalid();
+        let servers = config.servers.iter().map(|server| Served { config: server.clone() }).collect();
+        let before = std::mem::replace(&mut self.servers, servers);
         let mut moved = BTreeSet::new();
         for id in self.fleet.ids() {
             let Some(node) = self.fleet.get_mut(id) else { continue };
@@ -129,6 +119,11 @@ impl Gateway {
             }
             node.server = same.or_else(|| position(&|new| new.name == old.name)).unwrap_or(NO_SERVER);
         }
+        // Nothing more leaves to where a server was, nor where it is no longer permitted.
+        for id in &moved {
+            self.close_session(now, *id);
+        }
+        self.judge_all(now, Cause::Configured);
         moved
     }
 
@@ -187,6 +182,7 @@ impl Gateway {
             return;
         }
         self.outputs.push_back(Output::Close(id));
+        self.gate.remove(id);
         self.fleet.remove(id);
     }
 }

@@ -4,11 +4,12 @@ use super::control::{self, Request};
 use super::input::{NodeId, Now};
 use super::{Gateway, Served};
 use crate::node::Node;
-use crate::policy::Verdict;
+use crate::policy::decide::Decision;
 use crate::radio::{Radio, State as RadioState};
 use crate::session::{Security, State as SessionState};
 use lpwad_lwm2m::{State as ClientState, Value};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 impl Gateway {
     pub(super) fn answer_request(&self, now: Now, request: &Request) -> Json {
@@ -17,17 +18,24 @@ impl Gateway {
             Request::NodeList => {
                 json!(self.nodes().map(|(_, node)| self.node_entry(now, node)).collect::<Vec<_>>())
             }
-            Request::NodeShow { node: name } => {
-                let by_eui = name.parse().ok().and_then(|dev_eui| self.fleet.by_eui(dev_eui));
-                let by_endpoint = || self.nodes().find(|(_, node)| node.endpoint == *name).map(|(id, _)| id);
-                match by_eui.or_else(by_endpoint).and_then(|id: NodeId| self.fleet.get(id)) {
-                    Some(node) => self.node_whole(now, node),
-                    None => control::error(&format!(
-                        "no node \"{name}\": give a DevEUI or an endpoint of `lpwad node list`"
-                    )),
-                }
-            }
+            Request::NodeShow { node: name } => match self.find_node(name) {
+                Some((id, node)) => self.node_whole(now, id, node),
+                None => no_node(name),
+            },
+            Request::PolicyExplain { node: name } => match self.find_node(name) {
+                Some((id, node)) => self.explain(now, id, node),
+                None => no_node(name),
+            },
+            Request::PolicyList => self.policy_list(now),
+            Request::PolicyRecords { number } => json!({ "records": self.gate.records(*number) }),
+            Request::PolicyRearm => control::error("asked for where nothing can be changed"),
         }
+    }
+
+    fn find_node(&self, name: &str) -> Option<(NodeId, &Node)> {
+        let by_eui = name.parse().ok().and_then(|dev_eui| self.fleet.by_eui(dev_eui));
+        let by_endpoint = || self.nodes().find(|(_, node)| node.endpoint == *name).map(|(id, _)| id);
+        by_eui.or_else(by_endpoint).and_then(|id| Some((id, self.fleet.get(id)?)))
     }
 
     fn status(&self, now: Now) -> Json {
@@ -41,13 +49,31 @@ impl Gateway {
             "uptime_s": now.mono.saturating_sub(self.started.mono).as_secs(),
             "clock_trusted": now.unix_ms.is_some(),
             "radios": self.radios.iter().map(radio_entry).collect::<Vec<_>>(),
-            "servers": self.servers.iter().map(server_entry).collect::<Vec<_>>(),
+            "servers": self.servers.iter().enumerate().map(|(index, served)| self.server_entry(index, served)).collect::<Vec<_>>(),
+            "policy": self.policy_entry(now),
             "nodes": { "configured": self.nodes().count(), "joined": joined, "registered": registered },
             "store": { "commits": self.persist.commits, "failing": self.persist.is_failing() },
             "handshakes": { "under_way": handshakes.0, "waiting": handshakes.1 },
             "backlog": self.backlog_entry(now),
             "network": network,
             "counts": self.counts,
+        })
+    }
+
+    fn server_entry(&self, index: usize, served: &Served) -> Json {
+        let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut reason = None;
+        for (id, _) in self.nodes().filter(|(_, node)| node.server == index) {
+            let Some(decision) = self.gate.decision(id) else { continue };
+            *verdicts.entry(decision.verdict.name()).or_default() += 1;
+            reason = reason.or(Some(&decision.reason));
+        }
+        json!({
+            "name": served.config.name,
+            "uri": served.config.uri.as_ref().map(ToString::to_string),
+            "secure_uri": served.config.secure_uri.as_ref().map(ToString::to_string),
+            "verdicts": verdicts,
+            "reason": reason,
         })
     }
 
@@ -64,7 +90,7 @@ impl Gateway {
     }
 
     /// The nodes that are configured.
-    fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.fleet.iter().filter(|(_, node)| node.leaves.is_none())
     }
 
@@ -86,7 +112,7 @@ impl Gateway {
         })
     }
 
-    fn node_whole(&self, now: Now, node: &Node) -> Json {
+    fn node_whole(&self, now: Now, id: NodeId, node: &Node) -> Json {
         let mut whole = self.node_entry(now, node);
         let session = match &node.session.state {
             SessionState::Closed => json!("closed"),
@@ -102,7 +128,7 @@ impl Gateway {
             .collect();
         let client = node.client.counters().iter().map(|(name, count)| (name.to_string(), Json::from(count)));
         let more = json!({
-            "verdict": self.servers.get(node.server).map(|served| verdict_json(&served.verdict)),
+            "verdict": self.gate.decision(id).map(verdict_json),
             "session": session,
             "dtls": match node.session.security() {
                 Some(Security::Dtls(dtls)) => json!({
@@ -151,6 +177,10 @@ impl Gateway {
     }
 }
 
+fn no_node(name: &str) -> Json {
+    control::error(&format!("no node \"{name}\": give a DevEUI or an endpoint of `lpwad node list`"))
+}
+
 fn is_registered(node: &Node) -> bool {
     matches!(node.client.state(), ClientState::Registered { .. })
 }
@@ -190,23 +220,16 @@ fn radio_entry(radio: &Radio) -> Json {
     })
 }
 
-fn server_entry(served: &Served) -> Json {
+/// The short form of a decision.
+fn verdict_json(decision: &Decision) -> Json {
     json!({
-        "name": served.config.name,
-        "uri": served.config.uri.as_ref().map(ToString::to_string),
-        "secure_uri": served.config.secure_uri.as_ref().map(ToString::to_string),
-        "verdict": verdict_json(&served.verdict),
+        "verdict": decision.verdict.name(),
+        "rules": decision.rules,
+        "reason": decision.reason,
+        "warnings": decision.warnings,
+        "analyses": decision.ids(),
+        "next_expiry": decision.next_expiry,
     })
-}
-
-fn verdict_json(verdict: &Verdict) -> Json {
-    match verdict {
-        Verdict::Nosec { analysis, until_day } => {
-            json!({ "verdict": "nosec", "analysis": analysis, "until_day": until_day })
-        }
-        Verdict::Dtls { reason } => json!({ "verdict": "dtls", "reason": reason }),
-        Verdict::Refuse { reason } => json!({ "verdict": "refuse", "reason": reason }),
-    }
 }
 
 fn value_json(value: &Value) -> Json {

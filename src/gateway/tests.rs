@@ -6,11 +6,13 @@ use super::input::{Down, Dtls, RadioIndex, Reason, Security as Secured, Up};
 use super::output::Target;
 use super::*;
 use crate::config::{Config, Security, ServerUri};
+use crate::policy::draft::Draft;
 use lpwad_lorawan::{Activation, Key, Region};
 
 mod backlog;
 mod dtls;
 mod flood;
+mod policy;
 mod reload;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -95,10 +97,28 @@ fn config(confirmed: bool) -> Config {
     }
 }
 
+/// An analysis of the node of [`config`], which has fixed session keys and no credential.
+fn draft(expires: &str) -> Draft<'static> {
+    Draft {
+        id: "T",
+        title: "Test",
+        server: "coap://127.0.0.1:5683",
+        endpoints: &["*"],
+        reviewed: "2026-11-24".parse().unwrap(),
+        expires: expires.parse().unwrap(),
+        by: "j.doe",
+        clock: Some("simulated"),
+        abp: Some("simulated"),
+        accept: Some("no other users on this host"),
+        needs_reserve: false,
+    }
+}
+
 fn analyses(expires: &str) -> Analyses {
+    let text = draft(expires).text();
     let mut analyses = Analyses::default();
-    let text = format!("schema = 1\nid = \"T\"\nexpires = {expires}\n[scope]\nserver = \"coap://127.0.0.1:5683\"\n");
     analyses.add(std::path::Path::new("t.toml"), &text);
+    assert!(analyses.invalid.is_empty(), "{:?}", analyses.invalid);
     analyses
 }
 
@@ -113,7 +133,7 @@ impl Rig {
     }
 
     fn of(now: Now, config: &Config, analyses: Analyses, disk: Loaded) -> Rig {
-        let gateway = Gateway::new(now, config, analyses, &disk, 7);
+        let gateway = Gateway::new(now, config, analyses, Facts::default(), &disk, 7);
         let unix = now.unix_ms.is_some();
         let now = now.mono;
         let mut rig = Rig {
@@ -392,9 +412,23 @@ fn a_clock_that_loses_trust_closes_sessions() {
     assert!(rig.outputs.iter().any(|o| matches!(o, Output::Close(NODE))));
     assert!(rig.sent().is_empty());
     rig.unix = true;
+    rig.outputs.clear();
     rig.uplink("01670112", false);
-    let opened = rig.outputs.iter().any(|o| matches!(o, Output::Open { .. }));
-    assert!(opened, "first form of the policy: trusted again, permitted again");
+    let opened = |rig: &Rig| rig.outputs.iter().any(|o| matches!(o, Output::Open { .. }));
+    assert!(!opened(&rig) && rig.said(Kind::PolicyLatched) == 0, "trusted again, and latched: said once");
+    let list = |rig: &Rig| rig.gateway.answer_request(rig.time(), &control::Request::PolicyList);
+    assert_eq!(list(&rig)["policy"]["latches"].as_array().unwrap().len(), 1);
+    // Also over a restart.
+    let now = rig.time();
+    let mut rig = Rig::of(now, &config(true), analyses("2027-06-01"), rig.disk);
+    rig.fcnt = 3;
+    rig.uplink("01670113", false);
+    assert!(!opened(&rig), "still latched");
+    rig.input(Input::Request(1, control::Request::PolicyRearm));
+    assert!(rig.outputs.contains(&Output::Reply(1, serde_json::json!({ "latches": 1 }))));
+    rig.uplink("01670114", false);
+    assert!(opened(&rig), "rearmed");
+    assert_eq!(list(&rig)["nosec"][0]["approved_by"][0], "j.doe");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::store::export::{self, Exports};
 use crate::store::seal::{BadSeal, Seal};
-use crate::store::{BacklogKey, Batch, Loaded, Table};
+use crate::store::{BacklogKey, Batch, Loaded, POLICY_TABLE, Table};
 use lpwad_lorawan::DevEui;
 pub use redb::{DatabaseError, Error, StorageBackend};
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
@@ -116,6 +116,10 @@ impl Database {
             let record = self.seal.open(BacklogKey::TABLE, &key, sealed).map(|mut plain| std::mem::take(&mut *plain));
             loaded.backlog.insert(BacklogKey::from_bytes(key), record.unwrap_or_default());
         })?;
+        each(&read, POLICY_TABLE, |key: [u8; 8], sealed| {
+            let record = self.seal.open(POLICY_TABLE, &key, sealed).map(|mut plain| std::mem::take(&mut *plain));
+            loaded.policy.insert(u64::from_be_bytes(key), record.unwrap_or_default());
+        })?;
         Ok(loaded)
     }
 
@@ -176,6 +180,16 @@ impl Database {
                 };
             }
         }
+        if !batch.policy.is_empty() {
+            let mut rows = write.open_table(definition(POLICY_TABLE))?;
+            for (key, record) in &batch.policy {
+                let key = key.to_be_bytes();
+                match record {
+                    Some(record) => rows.insert(key, self.seal.seal(POLICY_TABLE, &key, record).as_slice())?,
+                    None => rows.remove(key)?,
+                };
+            }
+        }
         write.commit()?;
         Ok(())
     }
@@ -202,9 +216,9 @@ fn definition<const N: usize>(name: &'static str) -> TableDefinition<'static, [u
     TableDefinition::new(name)
 }
 
-/// Tables with a node's DevEUI as key.
+/// Tables with keys of eight bytes: a DevEUI, or a number.
 fn table_names() -> impl Iterator<Item = &'static str> {
-    Table::ALL.into_iter().map(Table::name).chain([export::TABLE])
+    Table::ALL.into_iter().map(Table::name).chain([export::TABLE, POLICY_TABLE])
 }
 
 type Rows<const N: usize> = redb::ReadOnlyTable<[u8; N], &'static [u8]>;

@@ -6,6 +6,7 @@ pub mod control;
 pub mod database;
 pub mod disk;
 pub mod entropy;
+pub mod facts;
 mod handshake;
 pub mod journal;
 pub mod keys;

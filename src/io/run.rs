@@ -9,14 +9,14 @@ use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, journal, library, plugins, sealed_keys};
+use super::{Clock, StoreError, entropy, facts, journal, library, plugins, sealed_keys};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
 use crate::gateway::event::{Event, Kind};
 use crate::gateway::input::{Input, RadioIndex};
 use crate::gateway::output::Output;
-use crate::policy::Analyses;
+use crate::policy::analyses::Analyses;
 use crate::store::export;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
@@ -135,7 +135,7 @@ impl Shell {
         let (done, handshaken) = mpsc::channel(HANDSHAKES_WAITING);
         let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
         let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
-        let gateway = Gateway::new(clock.now(), config, analyses, &opened.loaded, entropy::seed()?);
+        let gateway = Gateway::new(clock.now(), config, analyses, facts::host(), &opened.loaded, entropy::seed()?);
         let mut shell = Shell {
             clock,
             gateway,
@@ -187,6 +187,7 @@ impl Shell {
         if !missing.is_empty() {
             self.input(Input::Noticed(Event::new(Kind::SandboxIncomplete).with("missing", missing.join("; "))));
         }
+        let mut looks = tokio::time::interval(facts::INTERVAL);
         while !self.stopped {
             let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());
             let tick = async {
@@ -205,6 +206,7 @@ impl Shell {
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
                 () = tick => self.input(Input::Tick),
+                _ = looks.tick() => self.input(Input::Facts(facts::host())),
                 Some(input) = self.inputs.recv() => self.input(input),
                 done = self.handshaken.recv() => match done {
                     Some(done) => {

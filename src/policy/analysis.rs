@@ -1,142 +1,205 @@
-//! Threat-analysis files, `threat-analysis.d/*.toml`: the keys that the first form of the policy needs. Other keys
-//! (segments, protections, evidence) are read over: they belong to the full policy and can only tighten.
+//! A threat analysis: the path from node to server, what protects it, why that is believed, and what is accepted. What
+//! stands here has passed every check of rule TA01.
 
-use crate::config::error::ConfigErrors;
-use crate::config::{ConfigError, Secrecy, ServerUri, parse, read_text, toml_files};
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use super::date::Day;
+use super::evidence::Evidence;
+use super::facts::Activation;
+use super::named::named;
+use super::protection::Protection;
+use super::segment::{Attacker, Property, Segment};
+use crate::config::ServerUri;
+use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Deserialize)]
-struct RawAnalysis {
-    schema: u32,
-    id: String,
-    expires: toml::value::Datetime,
-    scope: RawScope,
+/// Largest file in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+named! {
+    /// How a server without DTLS tells endpoints apart (LwM2M Core 1.1.1 §7.3: it must compare the name with the identity of
+    /// the network access).
+    pub enum IdentityBinding {
+        /// Not at all.
+        None = "none",
+        /// Each endpoint has a source port of its own.
+        SourcePort = "source-port",
+        /// Each endpoint has a source address of its own.
+        SourceAddress = "source-address",
+        /// The server is on this host and nobody else's clients speak to it.
+        LoopbackSingleTenant = "loopback-single-tenant",
+    }
 }
 
-#[derive(Deserialize)]
-struct RawScope {
-    server: String,
+named! {
+    /// What makes the clock of the host right.
+    pub enum ClockNeed {
+        /// The kernel says that something keeps it in step.
+        Synchronised = "synchronised",
+        /// Evidence says so: a battery, or a hypervisor.
+        Attested = "attested",
+    }
 }
 
-/// One valid file.
+named! {
+    /// What becomes of a proxy whose node side is open.
+    pub enum South {
+        /// DTLS, with a standing warning.
+        Warn = "warn",
+        /// No session.
+        Refuse = "refuse",
+    }
+}
+
+named! {
+    /// Whether NoSec needs DTLS in reserve.
+    pub enum Fallback {
+        /// A `secure_uri` and a credential must be configured.
+        Required = "required",
+        /// Waived, in writing: if NoSec is lost there is no session.
+        Off = "off",
+    }
+}
+
+/// A risk that somebody accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// Segment, counted from 0.
+    pub segment: usize,
+    /// What is missing there.
+    pub properties: BTreeSet<Property>,
+    /// Against whom.
+    pub attacker: Attacker,
+    /// Why that is acceptable.
+    pub why: String,
+    /// Who says so.
+    pub by: Vec<String>,
+    /// Last day.
+    pub expires: Day,
+}
+
+/// Of which nodes, servers and networks the analysis speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Endpoint names; `*` stands for any run of characters.
+    pub endpoints: Vec<String>,
+    /// The server, by a literal address.
+    pub server: ServerUri,
+    /// Interface that leads to it.
+    pub bearer: Option<String>,
+    /// Cellular networks, as MCC and MNC; empty: none is asked for.
+    pub plmn: Vec<String>,
+    /// Cellular accesses; empty: none is asked for.
+    pub rat: Vec<String>,
+    /// Whether a foreign network is permitted; `None`: not asked for.
+    pub roaming: Option<bool>,
+    /// Activations that LoRaWAN's protections hold for.
+    pub activation: Vec<Activation>,
+}
+
+/// What is asked of the path beside integrity, replay protection and authentication, which cannot be waived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Whether nobody else may read.
+    pub confidentiality: bool,
+    /// How the server tells endpoints apart.
+    pub identity_binding: IdentityBinding,
+    /// What makes the clock right.
+    pub clock: ClockNeed,
+    /// Name of the evidence for an attested clock.
+    pub clock_evidence: Option<String>,
+}
+
+/// A valid analysis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
+    /// File as it was named when it was read.
+    pub file: String,
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
+    /// The file.
+    pub text: String,
     /// Its id, 1 to 64 characters.
     pub id: String,
-    /// The server that it speaks of.
-    pub server: ServerUri,
-    /// Last day of its validity, counted from 1970-01-01.
-    pub expires_day: u32,
-    /// The same, as written.
-    pub expires: String,
-}
-
-/// A file that is not valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong.
-    pub error: String,
-}
-
-/// All files of the directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Analyses {
-    /// Valid ones, expired or not.
-    pub valid: Vec<Analysis>,
-    /// Invalid ones; a single one forbids NoSec.
-    pub invalid: Vec<Invalid>,
-}
-
-impl Analyses {
-    /// Reads the directory; a missing one holds nothing.
-    pub fn read(dir: &Path) -> Result<Analyses, ConfigErrors> {
-        let mut analyses = Analyses::default();
-        for path in toml_files(dir)? {
-            match read_text(&path) {
-                Ok(text) => analyses.add(&path, &text),
-                Err(error) => analyses.invalid.push(Invalid { path, error: error.to_string() }),
-            }
-        }
-        Ok(analyses)
-    }
-
-    /// Adds the text of one file.
-    pub fn add(&mut self, path: &Path, text: &str) {
-        match Analysis::parse(path, text) {
-            Ok(analysis) => self.valid.push(analysis),
-            Err(error) => self.invalid.push(Invalid { path: path.into(), error: error.to_string() }),
-        }
-    }
+    /// What it is about.
+    pub title: String,
+    /// From this day on.
+    pub reviewed: Day,
+    /// Up to and including this day, at most 366 days later.
+    pub expires: Day,
+    /// Who approved it. A declaration, not a proof.
+    pub approved_by: Vec<String>,
+    /// The path: contiguous, from node to server, the agent in it once.
+    pub segments: Vec<Segment>,
+    /// How many segments are south of the agent.
+    pub south_segments: usize,
+    /// What protects them.
+    pub protections: Vec<Protection>,
+    /// What is accepted.
+    pub accepts: Vec<Accept>,
+    /// Of what it speaks.
+    pub scope: Scope,
+    /// What is asked of the path.
+    pub needs: Needs,
+    /// Evidence by name.
+    pub evidence: BTreeMap<String, Evidence>,
+    /// What becomes of a proxy whose node side is open.
+    pub south: South,
+    /// Whether NoSec needs DTLS in reserve.
+    pub fallback: Fallback,
 }
 
 impl Analysis {
-    /// Parses the text of a file; `path` is for errors only.
-    pub fn parse(path: &Path, text: &str) -> Result<Analysis, ConfigError> {
-        let raw: RawAnalysis = parse(path, text, Secrecy::Public)?;
-        let fail = |key: &str, problem: &str, hint: &str| {
-            ConfigError { key: Some(key.into()), ..ConfigError::file(path, problem) }.hint(hint)
-        };
-        if raw.schema != 1 {
-            return Err(fail("schema", "is not 1", "this version reads schema = 1"));
-        }
-        if raw.id.is_empty() || raw.id.len() > 64 {
-            return Err(fail("id", "is empty or longer than 64 characters", "id = \"TA-2026-014\""));
-        }
-        let day = match (raw.expires.date, raw.expires.time) {
-            (Some(date), None) => days_from_civil(i64::from(date.year), i64::from(date.month), i64::from(date.day)),
-            _ => return Err(fail("expires", "is not a plain date", "expires = 2027-05-02")),
-        };
-        let expires_day =
-            u32::try_from(day).map_err(|_| fail("expires", "lies before 1970", "expires = 2027-05-02"))?;
-        let server = raw.scope.server.parse().map_err(|error: crate::config::BadUri| {
-            fail("scope.server", &error.to_string(), "server = \"coap://127.0.0.1:5683\"")
-        })?;
-        Ok(Analysis { id: raw.id, server, expires_day, expires: raw.expires.to_string() })
+    /// What is needed of every segment.
+    #[must_use]
+    pub fn needed(&self) -> Vec<Property> {
+        let all = Property::ALL.iter().copied();
+        all.filter(|property| *property != Property::Confidentiality || self.needs.confidentiality).collect()
+    }
+
+    /// Whether it speaks of this endpoint and this server.
+    #[must_use]
+    pub fn concerns(&self, endpoint: &str, server: &ServerUri) -> bool {
+        self.scope.server == *server && self.scope.endpoints.iter().any(|pattern| matches(pattern, endpoint))
     }
 }
 
-/// Days from 1970-01-01 of a date of the Gregorian calendar (method: H. Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", days_from_civil).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+/// Whether `name` is what `pattern` says; `*` stands for any run of characters, also none. Takes time in proportion to the
+/// product of their lengths at most.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut left) = name.strip_prefix(head) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        let Some(at) = left.find(part) else { return false };
+        left = left.get(at + part.len()..).unwrap_or_default();
+    }
+    true
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::matches;
 
     #[test]
-    fn days_of_known_dates() {
-        for (date, day) in [
-            ((1970, 1, 1), 0),
-            ((2000, 2, 29), 11_016),
-            ((2000, 3, 1), 11_017),
-            ((2024, 10, 4), 20_000),
-            ((2038, 1, 19), 24_855),
+    fn patterns_of_endpoints() {
+        for (pattern, name, want) in [
+            ("*", "", true),
+            ("*", "urn:dev:mac:1", true),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "a", true),
+            ("a*b", "a-b", true),
+            ("a*b", "ab", true),
+            ("a*b", "a-bc", false),
+            ("ab*b", "ab", false),
+            ("a*b*c", "axbybzc", true),
+            ("a**c", "abc", true),
+            ("urn:imei:3527*", "urn:imei:35270001", true),
+            ("urn:imei:3527*", "urn:imei:3528", false),
         ] {
-            assert_eq!(days_from_civil(date.0, date.1, date.2), day, "{date:?}");
+            assert_eq!(matches(pattern, name), want, "{pattern} {name}");
         }
-    }
-
-    #[test]
-    fn errors_name_file_and_key() {
-        let error = |text| Analysis::parse(Path::new("ta.toml"), text).unwrap_err().to_string();
-        assert!(
-            error("schema = 1\nid = \"x\"\nexpires = \"soon\"\n[scope]\nserver=\"coap://127.0.0.1\"")
-                .starts_with("ta.toml:3: expires:")
-        );
-        assert!(
-            error("schema = 1\nid = \"\"\nexpires = 2030-01-01\n[scope]\nserver=\"coap://127.0.0.1\"")
-                .contains("id: is empty")
-        );
-        assert!(error("schema = 1\nid = \"x\"\nexpires = 2030-01-01\n").contains("scope"));
     }
 }

@@ -68,6 +68,11 @@ impl BacklogKey {
     }
 }
 
+/// Name on disk of the table of the policy: its state, and its decisions by number.
+pub const POLICY_TABLE: &str = "policy";
+/// Number of the policy's state in its table; decisions count from 1.
+pub const POLICY_STATE: u64 = 0;
+
 /// Records that are written together. A later record of the same key replaces an earlier one of the batch.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -77,13 +82,15 @@ pub struct Batch {
     pub records: BTreeMap<(Table, [u8; 8]), Vec<u8>>,
     /// Backlog: record bytes to write; `None` removes the record, if it is there.
     pub backlog: BTreeMap<BacklogKey, Option<Vec<u8>>>,
+    /// Policy: state and decisions by number; `None` removes one.
+    pub policy: BTreeMap<u64, Option<Vec<u8>>>,
 }
 
 impl Batch {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.backlog.is_empty()
+        self.records.is_empty() && self.backlog.is_empty() && self.policy.is_empty()
     }
 
     /// Adds a record.
@@ -99,6 +106,8 @@ pub struct Loaded {
     pub records: BTreeMap<(Table, [u8; 8]), Vec<u8>>,
     /// Backlog.
     pub backlog: BTreeMap<BacklogKey, Vec<u8>>,
+    /// Policy: state and decisions by number.
+    pub policy: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Loaded {
@@ -114,6 +123,12 @@ impl Loaded {
             match record {
                 Some(record) => _ = self.backlog.insert(*key, record.clone()),
                 None => _ = self.backlog.remove(key),
+            }
+        }
+        for (key, record) in &batch.policy {
+            match record {
+                Some(record) => _ = self.policy.insert(*key, record.clone()),
+                None => _ = self.policy.remove(key),
             }
         }
     }

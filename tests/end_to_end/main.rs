@@ -23,6 +23,7 @@ mod leshan;
 mod lora_e5;
 mod pki;
 mod plugin;
+mod policy;
 mod record;
 mod relay;
 mod reload;

@@ -1,5 +1,7 @@
 //! A site for a test: a directory with configuration, keys and analysis, and the processes with their lines.
 
+use lpwad::policy::date::Day;
+use lpwad::policy::draft::Draft;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -166,6 +168,27 @@ pub fn endpoint(n: usize) -> String {
     format!("urn:dev:mac:{}", eui(n))
 }
 
+/// A threat analysis that permits a clear session to a loopback server, from `since` days ago for `days` days.
+pub fn analysis(server: &str, since: u32, days: u32) -> String {
+    #[expect(clippy::disallowed_methods, reason = "an analysis is valid today")]
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let reviewed = Day(Day::of_unix_ms(unix.as_millis() as u64).0 - since);
+    Draft {
+        id: "TEST",
+        title: "Test",
+        server,
+        endpoints: &["*"],
+        reviewed,
+        expires: reviewed.plus(days),
+        by: "the tests",
+        clock: Some("the tests run now"),
+        abp: None,
+        accept: Some("no other users on this host"),
+        needs_reserve: false,
+    }
+    .text()
+}
+
 impl Site {
     /// `nodes` nodes that join; `more` goes into each one's entry of the simulator's file.
     pub fn new(nodes: usize, more: &str) -> Site {
@@ -200,8 +223,7 @@ impl Site {
     /// Configuration for `nodes` nodes at a server on a loopback port, with an analysis that permits it.
     pub fn configure(&self, nodes: usize, server: &str) {
         self.write("lpwad.toml", &self.config(nodes, &format!("uri = \"{server}\"\n")));
-        let analysis = format!("schema = 1\nid = \"TEST\"\nexpires = 2099-01-01\n[scope]\nserver = \"{server}\"\n");
-        self.write("threat-analysis.d/test.toml", &analysis);
+        self.write("threat-analysis.d/test.toml", &analysis(server, 0, 30));
     }
 
     fn config(&self, nodes: usize, server: &str) -> String {

@@ -300,6 +300,7 @@ fn times_that_were_not_known_are_derived_when_the_clock_is_set() {
     let heard = rig.now;
     rig.run_to(rig.now + QUARTER);
     rig.unix = true;
+    rig.input(Input::Request(1, control::Request::PolicyRearm));
     speak(&mut rig, 3);
     let mut server = ServerModel::default();
     server.serve_for(&mut rig, HOURS);

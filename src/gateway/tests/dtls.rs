@@ -188,7 +188,13 @@ fn a_node_without_a_credential_is_refused_once_with_what_to_do() {
     for _ in 0..3 {
         rig.uplink("01670110", false);
     }
-    assert_eq!((asked(&rig), rig.said(Kind::PolicyRefused)), ((0, 0), 1));
+    let of_node = |output: &&Output| matches!(output, Output::Event(event) if event.kind == Kind::PolicyRefused && event.node.is_some());
+    let said = rig.outputs.iter().filter(of_node).count();
+    assert_eq!(
+        (asked(&rig), said, rig.said(Kind::PolicyRefused)),
+        ((0, 0), 1, 2),
+        "at the start, and when the node speaks"
+    );
     // A key that comes by a reload is used with the next uplink.
     rig.input(Input::Reload(Box::new(secure()), Analyses::default()));
     rig.uplink("01670111", false);

@@ -71,10 +71,8 @@ fn a_server_elsewhere_gets_a_new_registration_from_the_same_node() {
     let mut moved = config(true);
     moved.servers[0].uri = "coap://127.0.0.1:5685".parse().ok();
     let mut both = analyses("2027-06-01");
-    both.add(
-        std::path::Path::new("u.toml"),
-        "schema = 1\nid = \"U\"\nexpires = 2027-06-01\n[scope]\nserver = \"coap://127.0.0.1:5685\"\n",
-    );
+    let elsewhere = Draft { id: "U", server: "coap://127.0.0.1:5685", ..draft("2027-06-01") };
+    both.add(std::path::Path::new("u.toml"), &elsewhere.text());
     reload(&mut rig, moved, both);
     assert!(rig.sent().is_empty(), "the old server is not spoken to any more");
     rig.uplink("01670111", false);

@@ -7,9 +7,10 @@ use cmac::{Cmac, Mac};
 use lpwad::config::{self, Config, DtlsMode, Profile, Security as Wanted, Server};
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
-use lpwad::gateway::input::{Down, Dtls, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
+use lpwad::gateway::input::{Down, Dtls, Facts, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
-use lpwad::policy::Analyses;
+use lpwad::policy::analyses::Analyses;
+use lpwad::policy::draft::Draft;
 use lpwad::store::{Batch, Loaded};
 use lpwad_lorawan::{Activation, DevEui, Key, Region};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,7 +75,8 @@ impl Site {
 
     fn start(disk: Loaded, analysed: bool, unix_ms: Option<u64>) -> Site {
         let now = Duration::from_secs(1);
-        let gateway = Gateway::new(Now { mono: now, unix_ms }, &config(true), analyses(analysed), &disk, 3);
+        let gateway =
+            Gateway::new(Now { mono: now, unix_ms }, &config(true), analyses(analysed), Facts::default(), &disk, 3);
         let mut site = Site {
             gateway,
             now,
@@ -329,8 +331,20 @@ fn config(with_nodes: bool) -> Config {
 fn analyses(named: bool) -> Analyses {
     let mut analyses = Analyses::default();
     if named {
-        let text = "schema = 1\nid = \"T\"\nexpires = 2027-06-01\n[scope]\nserver = \"coap://127.0.0.1:5683\"\n";
-        analyses.add(Path::new("t.toml"), text);
+        let draft = Draft {
+            id: "T",
+            title: "",
+            server: "coap://127.0.0.1:5683",
+            endpoints: &["*"],
+            reviewed: "2026-11-24".parse().expect("a date"),
+            expires: "2027-06-01".parse().expect("a date"),
+            by: "fuzz",
+            clock: Some("fuzz"),
+            abp: Some("fuzz"),
+            accept: Some("no other users on this host"),
+            needs_reserve: false,
+        };
+        analyses.add(Path::new("t.toml"), &draft.text());
     }
     analyses
 }

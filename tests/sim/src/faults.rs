@@ -269,7 +269,10 @@ impl Faults {
                 world.power_cut();
                 world.boot();
             }
-            Later::ClockRight => world.clock_off_ms = 0,
+            Later::ClockRight => {
+                world.clock_off_ms = 0;
+                world.rearm();
+            }
             Later::ServerBack(index) => {
                 if let Some(server) = world.servers.get_mut(index) {
                     server.command(world.now, ServerCommand::Silent(false));
@@ -289,6 +292,9 @@ impl Faults {
     fn reload(&self, world: &mut World) {
         let (nodes, left_out, folder) = (world.settings.nodes, world.left_out.clone(), world.folder);
         let config = || site::config(nodes, |n| !left_out.contains(&n));
+        if !folder.broken {
+            world.folder_before = Some(folder);
+        }
         world.input(|| Input::Reload(Box::new(config()), folder.analyses()));
     }
 

@@ -1,7 +1,8 @@
 //! The site: two servers on this host, one radio, nodes of which every tenth is personalised.
 
 use lpwad::config::{self, Config, Profile, Security, Server};
-use lpwad::policy::Analyses;
+use lpwad::policy::analyses::Analyses;
+use lpwad::policy::draft::Draft;
 use lpwad_lorawan::{Activation, DevEui, JoinEui, Key, Region};
 use lpwad_sim::node::{self, Eui, NodeConfig, Uplink};
 use std::path::Path;
@@ -198,10 +199,20 @@ impl Folder {
         let mut analyses = Analyses::default();
         for (address, named) in SERVERS.iter().zip(self.named) {
             if named {
-                let text = format!(
-                    "schema = 1\nid = \"TA-{address}\"\nexpires = 2027-06-01\n[scope]\nserver = \"coap://{address}\"\n"
-                );
-                analyses.add(Path::new("ta.toml"), &text);
+                let draft = Draft {
+                    id: &format!("TA-{address}"),
+                    title: "simulated",
+                    server: &format!("coap://{address}"),
+                    endpoints: &["*"],
+                    reviewed: "2026-11-24".parse().expect("a date"),
+                    expires: "2027-06-01".parse().expect("a date"),
+                    by: "the simulation",
+                    clock: Some("simulated"),
+                    abp: Some("simulated"),
+                    accept: Some("no other users on this host"),
+                    needs_reserve: false,
+                };
+                analyses.add(Path::new("ta.toml"), &draft.text());
             }
         }
         if self.broken {
@@ -210,11 +221,13 @@ impl Folder {
         analyses
     }
 
-    /// Whether a clear datagram to server `index` is permitted: the rule of LwM2M 1.1 §7.1.1 in this first form of the
-    /// policy, told a second time and from other data than the product's.
+    /// Whether a clear datagram to server `index` is permitted: the rule of LwM2M 1.1 §7.1.1 for this site, told a second
+    /// time and from other data than the product's. `before`: what there was before a file was broken, if the gateway has
+    /// seen it since its start.
     #[must_use]
-    pub fn permits(self, index: usize, unix_ms: u64) -> bool {
+    pub fn permits(self, before: Option<Folder>, index: usize, unix_ms: u64) -> bool {
         let in_time = (NOT_BEFORE_UNIX_MS..LAST_DAY_MS + 86_400_000).contains(&unix_ms);
-        in_time && !self.broken && self.named.get(index).copied().unwrap_or(false)
+        let held = if self.broken { before.map_or([false; 2], |before| before.named) } else { self.named };
+        in_time && held.get(index).copied().unwrap_or(false)
     }
 }

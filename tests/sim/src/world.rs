@@ -13,7 +13,7 @@ use crate::trace::Trace;
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
 use lpwad::gateway::event::Kind;
-use lpwad::gateway::input::{Down, Input, NodeId, Now, Reason, Security, Up};
+use lpwad::gateway::input::{Down, Facts, Input, NodeId, Now, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
 use lpwad::store::{Loaded, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
@@ -119,6 +119,8 @@ pub struct World {
     pub(crate) net: Net,
     pub(crate) servers: [Server; 2],
     pub(crate) folder: Folder,
+    /// The last one without a broken file that this run of the gateway has seen.
+    pub(crate) folder_before: Option<Folder>,
     pub(crate) shadow: Shadow,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// Node numbers that are not configured at the moment.
@@ -146,7 +148,7 @@ pub struct World {
 pub fn starts(nodes: usize, loaded: &Loaded) -> Vec<String> {
     let now = Now { mono: Duration::ZERO, unix_ms: Some(START_UNIX_MS + 86_400_000) };
     let config = site::config(nodes, |_| true);
-    let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), loaded, 1);
+    let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), Facts::default(), loaded, 1);
     gateway.handle(now, Input::Tick);
     std::iter::from_fn(|| gateway.poll())
         .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
@@ -206,6 +208,7 @@ impl World {
             net: Net::new(seed),
             servers: [server(seed, 0), server(seed, 1)],
             folder: Folder::WHOLE,
+            folder_before: Some(Folder::WHOLE),
             shadow: Shadow::default(),
             counts: BTreeMap::new(),
             left_out: BTreeSet::new(),
@@ -249,16 +252,25 @@ impl World {
     /// The machine starts.
     pub(crate) fn boot(&mut self) {
         self.booted = self.now;
+        self.folder_before = (!self.folder.broken).then_some(self.folder);
         let (now, seed) = (self.time(), self.rng.next());
         let (nodes, left_out, loaded) = (self.settings.nodes, &self.left_out, &self.disk.synced);
         self.gateway = Some(inside(|| {
             let config = site::config(nodes, |n| !left_out.contains(&n));
-            Gateway::new(now, &config, self.folder.analyses(), loaded, seed)
+            Gateway::new(now, &config, self.folder.analyses(), Facts::default(), loaded, seed)
         }));
         self.count("boots");
         self.shadow.boots(self.now, now.unix_ms);
         self.tell(self.settings.watch.unwrap_or_default(), || "the gateway starts".into());
         self.drain();
+        if self.clock_off_ms == 0 {
+            self.rearm();
+        }
+    }
+
+    /// Somebody sees that the clock is right, and says so.
+    pub(crate) fn rearm(&mut self) {
+        self.input(|| Input::Request(u64::MAX, Request::PolicyRearm));
     }
 
     /// The power goes, and comes back when [`World::boot`] is called.
@@ -327,7 +339,7 @@ impl World {
             Output::KillPlugin(_) => self.plugin.exit(now),
             Output::Open { session, to: Target::Clear(peer), local_port } => {
                 let (session, index) = (*session, usize::from(peer.port() - 5683));
-                if !self.folder.permits(index, self.wall_ms()) {
+                if !self.folder.permits(self.folder_before, index, self.wall_ms()) {
                     let detail = format!("a clear session {} to server {index} without a verdict", session.0);
                     self.shadow.violated(now, Rule::Clear, detail);
                 }
@@ -417,7 +429,7 @@ impl World {
         let Some((port, index)) = self.sockets.get(&session).copied() else {
             return self.shadow.violated(self.now, Rule::Protocol, "a datagram without a socket".into());
         };
-        if !self.dtls.is_open(session) && !self.folder.permits(index, self.wall_ms()) {
+        if !self.dtls.is_open(session) && !self.folder.permits(self.folder_before, index, self.wall_ms()) {
             let detail = format!("a clear datagram of session {} to server {index} without a verdict", session.0);
             self.shadow.violated(self.now, Rule::Clear, detail);
         }

@@ -1,0 +1,202 @@
+//! `lpwad policy`: why sessions open as they do, and the files that say so.
+
+use super::{ask, exit, fail, show_policy};
+use crate::gateway::control::Request;
+use crate::io::Clock;
+use crate::policy::analysis::Analysis;
+use crate::policy::date::Day;
+use crate::policy::draft::Draft;
+use crate::policy::file::sha256;
+use crate::policy::record::Record;
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What can be asked of the policy.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Why the session of a node opens as it does: verdict, rules, and the table of segments, attackers and properties.
+    Explain {
+        /// DevEUI or endpoint name.
+        node: String,
+    },
+    /// Who may run without DTLS, until when, on whose word; analyses and latches.
+    List,
+    /// Check files of threat analyses: every mistake by file, line and key.
+    Check {
+        /// Files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Write a first threat analysis, for LoRaWAN nodes and a server on this host. Nothing is accepted or proven in it yet.
+    New {
+        /// Id of the analysis.
+        #[arg(long, value_name = "ID")]
+        id: String,
+        /// The server's address without DTLS, as in server.uri.
+        #[arg(long, default_value = "coap://127.0.0.1:5683", value_name = "URI")]
+        server: String,
+        /// Endpoint names, `*` for any run of characters; may be given more than once.
+        #[arg(long, default_value = "*", value_name = "PATTERN")]
+        endpoint: Vec<String>,
+        /// Who approves it.
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        /// What it is about.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        title: String,
+        /// Days until it expires, 1 to 366.
+        #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..=366))]
+        days: u32,
+        /// File to write, which must not be there yet [default: standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Print the decisions that are kept, one record a line; they can be verified anywhere.
+    Record {
+        /// Only the one of this number.
+        number: Option<u64>,
+    },
+    /// Derive the decisions of records again, from what stands in them alone; a changed byte is found.
+    Verify {
+        /// File with lines of `lpwad policy record`.
+        #[arg(value_name = "RECORD")]
+        file: PathBuf,
+    },
+    /// Somebody has looked: what was lost while it was used may be granted again.
+    Rearm,
+}
+
+pub(super) fn run(command: &Command, arguments: &super::Arguments) -> ExitCode {
+    match command {
+        Command::Explain { node } => {
+            ask(arguments, &Request::PolicyExplain { node: node.clone() }, show_policy::explain)
+        }
+        Command::List => ask(arguments, &Request::PolicyList, show_policy::list),
+        Command::Record { number } => ask(arguments, &Request::PolicyRecords { number: *number }, show_policy::records),
+        Command::Rearm => ask(arguments, &Request::PolicyRearm, show_policy::rearmed),
+        Command::Check { files } => check(files, arguments.json),
+        Command::Verify { file } => verify(file, arguments.json),
+        Command::New { id, server, endpoint, by, title, days, out } => {
+            let Some(today) = Clock::start().now().unix_ms.map(Day::of_unix_ms) else {
+                return fail(exit::OS, &"the clock of this machine is not set, and an analysis has dates");
+            };
+            let endpoints: Vec<&str> = endpoint.iter().map(String::as_str).collect();
+            let draft = Draft {
+                id,
+                title,
+                server,
+                endpoints: &endpoints,
+                reviewed: today,
+                expires: today.plus(*days),
+                by,
+                clock: None,
+                abp: None,
+                accept: None,
+                needs_reserve: true,
+            };
+            new(&draft, out.as_deref(), arguments.json)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+}
+
+fn check(files: &[PathBuf], json: bool) -> ExitCode {
+    let mut entries = Vec::new();
+    let mut bad = false;
+    for path in files {
+        let entry = match read(path).map(|text| Analysis::parse(path, &text)) {
+            Ok(Ok(analysis)) => {
+                let (id, expires) = (&analysis.id, analysis.expires);
+                if !json {
+                    println!("{}: ok, {id}, {} segments, expires {expires}", path.display(), analysis.segments.len());
+                }
+                json!({ "file": path, "ok": true, "id": id, "sha256": analysis.sha256, "expires": expires })
+            }
+            Ok(Err(errors)) => {
+                bad = true;
+                if !json {
+                    eprintln!("{errors}");
+                }
+                let entry = |error: &crate::config::ConfigError| json!({ "line": error.line, "key": error.key, "problem": error.problem, "hint": error.hint });
+                json!({ "file": path, "ok": false, "errors": errors.0.iter().map(entry).collect::<Vec<_>>() })
+            }
+            Err(problem) => {
+                bad = true;
+                if !json {
+                    eprintln!("lpwad: {problem}");
+                }
+                json!({ "file": path, "ok": false, "errors": [{ "problem": problem }] })
+            }
+        };
+        entries.push(entry);
+    }
+    if json {
+        println!("{}", Value::Array(entries));
+    }
+    if bad { exit::CONFIG.into() } else { ExitCode::SUCCESS }
+}
+
+fn verify(path: &Path, json: bool) -> ExitCode {
+    let text = match read(path) {
+        Ok(text) => text,
+        Err(problem) => return fail(exit::IO, &problem),
+    };
+    match Record::verify_all(&text) {
+        Ok(records) if records.is_empty() => fail(exit::DATA, &format!("{}: holds no record", path.display())),
+        Ok(records) => {
+            for record in &records {
+                let (verdict, rules) = (&record.outcome["verdict"], &record.outcome["rules"]);
+                if json {
+                    let (number, hash) = (record.number, &record.hash);
+                    println!(
+                        "{}",
+                        json!({ "ok": true, "number": number, "verdict": verdict, "rules": rules, "hash": hash })
+                    );
+                } else {
+                    let verdict = verdict.as_str().unwrap_or_default();
+                    println!("record {}: holds, {verdict} for {}", record.number, record.inputs.endpoint);
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err((line, bad)) => {
+            if json {
+                println!("{}", json!({ "ok": false, "line": line, "problem": bad.to_string() }));
+            }
+            fail(exit::DATA, &format!("{}:{line}: the record {bad}", path.display()))
+        }
+    }
+}
+
+fn new(draft: &Draft, out: Option<&Path>, json: bool) -> ExitCode {
+    let text = draft.text();
+    let name = out.unwrap_or(Path::new("analysis"));
+    if let Err(errors) = Analysis::parse(name, &text) {
+        return fail(exit::USAGE, &errors);
+    }
+    let Some(path) = out else {
+        if json {
+            println!("{}", json!({ "text": text, "sha256": sha256(text.as_bytes()) }));
+        } else {
+            print!("{text}");
+        }
+        return ExitCode::SUCCESS;
+    };
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    if let Err(error) = made.and_then(|mut file| file.write_all(text.as_bytes())) {
+        return fail(exit::CANNOT_CREATE, &format!("{}: {error}", path.display()));
+    }
+    if json {
+        println!("{}", json!({ "file": path, "sha256": sha256(text.as_bytes()) }));
+    } else {
+        println!("{}: written; read it, prove it, then `lpwad policy check` it", path.display());
+    }
+    ExitCode::SUCCESS
+}

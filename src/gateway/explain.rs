@@ -1,0 +1,71 @@
+//! What `lpwad policy explain` and `lpwad policy list` say, as JSON.
+
+use super::Gateway;
+use super::input::{NodeId, Now};
+use crate::node::Node;
+use crate::policy::date::Day;
+use serde_json::{Value as Json, json};
+
+impl Gateway {
+    /// The whole of a node's decision.
+    pub(super) fn explain(&self, now: Now, id: NodeId, node: &Node) -> Json {
+        let server = self.servers.get(node.server).map(|served| &served.config);
+        json!({
+            "dev_eui": node.dev_eui.to_string(),
+            "endpoint": node.endpoint,
+            "server": server.map(|server| &server.name),
+            "uri": server.and_then(|server| server.uri.as_ref()).map(ToString::to_string),
+            "secure_uri": server.and_then(|server| server.secure_uri.as_ref()).map(ToString::to_string),
+            "credential": node.dtls.map(crate::config::DtlsMode::verdict),
+            "today": now.unix_ms.map(Day::of_unix_ms),
+            "facts": self.gate.facts(id),
+            "decision": self.gate.decision(id),
+        })
+    }
+
+    /// The nodes that may run without DTLS.
+    pub(super) fn policy_list(&self, now: Now) -> Json {
+        let analyses = self.gate.analyses();
+        let granted = self.nodes().filter_map(|(id, node)| {
+            let decision = self.gate.decision(id).filter(|decision| decision.verdict.permits_nosec())?;
+            let people = decision
+                .analyses
+                .iter()
+                .filter_map(|spoken| analyses.valid.iter().find(|analysis| analysis.sha256 == spoken.sha256));
+            let mut by: Vec<&String> = people.flat_map(|analysis| &analysis.approved_by).collect();
+            by.sort();
+            by.dedup();
+            Some(json!({
+                "dev_eui": node.dev_eui.to_string(),
+                "endpoint": node.endpoint,
+                "server": self.servers.get(node.server).map(|served| &served.config.name),
+                "analyses": decision.ids(),
+                "until": decision.next_expiry,
+                "approved_by": by,
+            }))
+        });
+        json!({ "nosec": granted.collect::<Vec<_>>(), "policy": self.policy_entry(now) })
+    }
+
+    /// Analyses and latches.
+    pub(super) fn policy_entry(&self, now: Now) -> Json {
+        let today = now.unix_ms.map(Day::of_unix_ms);
+        let analyses = self.gate.analyses();
+        let entry = |analysis: &crate::policy::analysis::Analysis| {
+            json!({
+                "id": analysis.id,
+                "file": analysis.file,
+                "sha256": analysis.sha256,
+                "reviewed": analysis.reviewed,
+                "expires": analysis.expires,
+                "days_left": today.map(|today| i64::from(analysis.expires.0) - i64::from(today.0)),
+            })
+        };
+        let latches = self.gate.latches().iter().map(|(what, why)| json!({ "what": what, "why": why }));
+        json!({
+            "analyses": analyses.valid.iter().map(entry).collect::<Vec<_>>(),
+            "invalid": analyses.invalid.iter().map(|invalid| &invalid.error).collect::<Vec<_>>(),
+            "latches": latches.collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! All threat analyses of the directory `threat-analysis.d`.
+
+use super::analysis::{Analysis, MAX_BYTES};
+use crate::config::{ConfigError, ConfigErrors, private_file, read_text, toml_files};
+use std::path::{Path, PathBuf};
+
+/// A file that is not valid, or not safe to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub error: String,
+    /// Its text, if it could be read.
+    pub text: Option<String>,
+}
+
+/// All files of the directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Analyses {
+    /// Valid ones, expired or not.
+    pub valid: Vec<Analysis>,
+    /// Invalid ones; a single one forbids NoSec.
+    pub invalid: Vec<Invalid>,
+}
+
+impl Analyses {
+    /// Reads the directory; a missing one holds nothing. A file that others can write is not believed.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn read(dir: &Path) -> Result<Analyses, ConfigErrors> {
+        let mut analyses = Analyses::default();
+        for path in toml_files(dir)? {
+            match private_file::trusted(&path).and_then(|()| read_text(&path)) {
+                Ok(text) => analyses.add(&path, &text),
+                Err(error) => analyses.invalid.push(Invalid { path, error: error.to_string(), text: None }),
+            }
+        }
+        Ok(analyses)
+    }
+
+    /// Adds the text of one file. A second file with the id of another is invalid.
+    pub fn add(&mut self, path: &Path, text: &str) {
+        let invalid = |error: ConfigErrors| Invalid {
+            path: path.into(),
+            error: error.to_string(),
+            text: (text.len() <= MAX_BYTES).then(|| text.to_string()),
+        };
+        match Analysis::parse(path, text) {
+            Ok(analysis) => match self.valid.iter().find(|other| other.id == analysis.id) {
+                Some(other) => {
+                    let problem = format!("id \"{}\" is the one of {} as well", analysis.id, other.file);
+                    self.invalid.push(invalid(ConfigError::file(path, problem).into()));
+                }
+                None => self.valid.push(analysis),
+            },
+            Err(errors) => self.invalid.push(invalid(errors)),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The examples of `config/threat-analysis.d`, and the schema for editors, are what the code says.
+
+use super::*;
+use crate::policy::evidence::EvidenceKind;
+use crate::policy::protection::Kind;
+use crate::policy::segment::{Attacker, Medium, Property};
+use serde_json::Value;
+
+const EXAMPLES: [(&str, &str, &str, Option<Rule>); 5] = [
+    (
+        "lorawan-local",
+        include_str!("../../../config/threat-analysis.d/lorawan-local.toml.example"),
+        "coap://127.0.0.1:5683",
+        Some(Rule::Ta10),
+    ),
+    (
+        "lorawan-lan",
+        include_str!("../../../config/threat-analysis.d/lorawan-lan.toml.example"),
+        "coap://192.168.1.20:5683",
+        Some(Rule::Ta05),
+    ),
+    (
+        "lorawan-wireguard",
+        include_str!("../../../config/threat-analysis.d/lorawan-wireguard.toml.example"),
+        "coap://10.9.0.10:5683",
+        Some(Rule::Ta06),
+    ),
+    (
+        "cellular-backhaul",
+        include_str!("../../../config/threat-analysis.d/cellular-backhaul.toml.example"),
+        "coap://10.9.0.10:5683",
+        // The values of the modem that its scope asks for are not known.
+        Some(Rule::Ta03),
+    ),
+    // Its endpoints are no LoRaWAN nodes.
+    (
+        "nbiot-nodes",
+        include_str!("../../../config/threat-analysis.d/nbiot-nodes.toml.example"),
+        "coap://127.0.0.1:5683",
+        None,
+    ),
+];
+
+#[test]
+fn examples_are_valid_and_decided_as_they_say() {
+    for (name, text, uri, rule) in EXAMPLES {
+        let analysis = Analysis::parse(Path::new(name), text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(analysis.scope.server, uri.parse().unwrap(), "{name}");
+        let site = Site { server: server(uri, Some("coaps://192.168.1.20")), ..Site::local() };
+        let decision = site.decide(&[text]);
+        match rule {
+            Some(rule) => assert_eq!(decision.rule(), rule, "{name}: {}", decision.reason),
+            None => assert!(decision.analyses.is_empty(), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn with_all_that_they_ask_for_the_examples_of_real_tunnels_would_permit_nosec() {
+    let seen = |probe, peer: Option<&str>| Seen { probe, peer: peer.map(str::to_string), good: true, age_s: 5 };
+    for (name, bearer) in [("lorawan-wireguard", "wg0"), ("cellular-backhaul", "wwan0")] {
+        let (_, text, uri, _) = EXAMPLES.into_iter().find(|(one, ..)| *one == name).unwrap();
+        let mut site = Site { server: server(uri, Some("coaps://10.9.0.10:5684")), ..backhaul() };
+        site.facts.bearer = Some(bearer.into());
+        site.facts.seen.push(seen(Probe::Wireguard, Some("public key of the peer")));
+        assert_eq!(site.decide(&[text]).rule(), Rule::Ta10, "{name}");
+        site.facts.seen.clear();
+        assert_eq!(site.decide(&[text]).rule(), Rule::Ta06, "{name}: silent");
+    }
+}
+
+#[test]
+fn the_schema_has_the_names_of_the_code() {
+    let schema: Value = serde_json::from_str(include_str!("../../../config/threat-analysis.d/schema.json")).unwrap();
+    let names = |at: &str| -> Vec<String> {
+        let list = schema.pointer(at).unwrap_or_else(|| panic!("{at}")).as_array().unwrap();
+        list.iter().map(|name| name.as_str().unwrap().to_string()).collect()
+    };
+    let of = |all: &mut dyn Iterator<Item = &'static str>| all.map(str::to_string).collect::<Vec<_>>();
+    let entry = |list: &str, key: &str| format!("/properties/{list}/items/properties/{key}");
+    assert_eq!(names(&(entry("segments", "medium") + "/enum")), of(&mut Medium::ALL.iter().map(|one| one.name())));
+    let attackers = of(&mut Attacker::ALL.iter().map(|one| one.name()));
+    assert_eq!(names(&(entry("segments", "attackers") + "/items/enum")), attackers);
+    assert_eq!(names(&(entry("accept", "attacker") + "/enum")), attackers);
+    assert_eq!(names(&(entry("protections", "kind") + "/enum")), of(&mut Kind::ALL.iter().map(|one| one.name())));
+    let properties = of(&mut Property::ALL.iter().map(|one| one.name()).chain(["all"]));
+    assert_eq!(names(&(entry("protections", "claims") + "/items/enum")), properties);
+    assert_eq!(names(&(entry("accept", "property") + "/enum")), properties);
+    let evidence = "/properties/evidence/additionalProperties/properties";
+    assert_eq!(names(&format!("{evidence}/type/enum")), of(&mut EvidenceKind::ALL.iter().map(|one| one.name())));
+    assert_eq!(names(&format!("{evidence}/probe/enum")), of(&mut Probe::ALL.iter().map(|one| one.name())));
+    // Its keys are those that the file may have: each unknown one is refused with the list of known ones.
+    let error =
+        Analysis::parse(Path::new("x"), &format!("wrong = 1\n{}", local("2027-05-02"))).unwrap_err().to_string();
+    for key in schema["properties"].as_object().unwrap().keys() {
+        assert!(error.contains(&format!("`{key}`")), "{key}: {error}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The policy from the command line: what it says of a running gateway, and what anybody can check without one.
+
+use crate::site::{Site, eui, small_server, uplink};
+use serde_json::Value;
+
+fn text(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsewhere() {
+    let (_server, uri) = small_server("127.0.0.1:0");
+    let site = Site::new(1, "");
+    site.configure(1, &uri);
+    let mut modem = site.modem(61);
+    let mut gateway = site.gateway();
+    let verdict = gateway.wait_event("policy-verdict");
+    assert_eq!((verdict["verdict"].as_str(), verdict["rule"].as_str()), (Some("nosec"), Some("TA10")), "{verdict}");
+    modem.wait_event("joined");
+    uplink(&mut modem, &mut gateway, 0, "01670110");
+    gateway.wait_event("registered");
+
+    let explained = site.ask(&["policy", "explain", &eui(0)]);
+    let table = explained["decision"]["analyses"][0]["table"].as_array().unwrap();
+    let accepted = table.iter().filter(|cell| cell.get("accepted-by").is_some()).count();
+    assert_eq!((table.len(), accepted, explained["facts"]["activation"].as_str()), (20, 4, Some("otaa")));
+    assert_eq!(explained["decision"]["analyses"][0]["sha256"], verdict["sha256"]);
+    let shown = text(&site.lpwad(&["policy", "explain", &eui(0)]).output().unwrap());
+    assert!(shown.contains("discharged by lorawan-mac") && shown.contains("verdict: nosec (TA10)"), "{shown}");
+    let list = site.ask(&["policy", "list"]);
+    assert_eq!((list["nosec"][0]["dev_eui"].as_str(), list["nosec"].as_array().unwrap().len()), (Some(&*eui(0)), 1));
+    let status = text(&site.lpwad(&["status"]).output().unwrap());
+    assert!(
+        status.contains("nosec: 1 nodes  WITHOUT DTLS")
+            && status.contains("29 days left") | status.contains("30 days left"),
+        "{status}"
+    );
+
+    // A file that cannot be read keeps what runs, is shouted, and gives a restart nothing.
+    site.write("threat-analysis.d/test.toml", "schema = 1\nid = ");
+    nix::sys::signal::kill(gateway.pid(), nix::sys::signal::Signal::SIGHUP).unwrap();
+    gateway.wait_event("analysis-invalid");
+    gateway.wait_event("reloaded");
+    assert_eq!(site.ask(&["node", "show", &eui(0)])["session"], "nosec");
+
+    let record = site.lpwad(&["policy", "record"]).output().unwrap().stdout;
+    assert_eq!(gateway.terminate(), Some(0));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("record");
+    std::fs::write(&path, &record).unwrap();
+    let verify = |json: bool| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lpwad"));
+        command.args(["policy", "verify"]).arg(&path).args(json.then_some("--json")).output().unwrap()
+    };
+    let verified = verify(true);
+    let first: Value = serde_json::from_slice(verified.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert_eq!((first["ok"].as_bool(), first["verdict"].as_str()), (Some(true), Some("nosec")), "{}", text(&verified));
+    let at = record.windows(7).position(|window| window == b"\"nosec\"").unwrap();
+    let mut changed = record.clone();
+    changed[at + 1] = b'N';
+    std::fs::write(&path, &changed).unwrap();
+    let found = verify(false);
+    assert_eq!(found.status.code(), Some(65), "{}", text(&found));
+    assert!(text(&found).contains(":1: the record"), "{}", text(&found));
+
+    let mut gateway = site.gateway();
+    let refused = gateway.wait_event("policy-refused");
+    assert!(refused["rule"].as_str().unwrap().starts_with("TA01"), "{refused}");
+}
+
+#[test]
+fn files_are_written_and_checked_without_a_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("site.toml");
+    let lpwad =
+        |arguments: &[&str]| std::process::Command::new(env!("CARGO_BIN_EXE_lpwad")).args(arguments).output().unwrap();
+    let file = path.to_str().unwrap();
+    let new = lpwad(&["policy", "new", "--id", "TA-7", "--by", "j.doe", "--out", file]);
+    assert!(new.status.success(), "{}", text(&new));
+    let again = lpwad(&["policy", "new", "--id", "TA-7", "--by", "j.doe", "--out", file]);
+    assert_eq!(again.status.code(), Some(73), "it is not written over");
+    let checked = lpwad(&["policy", "check", "--json", file]);
+    let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!((checked[0]["ok"].as_bool(), checked[0]["id"].as_str()), (Some(true), Some("TA-7")));
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(written.contains("#accept"), "nothing is accepted yet");
+    std::fs::write(&path, written.replace("\"lorawan-app\"", "\"lorawan-ap\"")).unwrap();
+    let checked = lpwad(&["policy", "check", file]);
+    assert_eq!(checked.status.code(), Some(78));
+    let said = text(&checked);
+    assert!(said.contains("site.toml:20: kind: \"lorawan-ap\" is not known"), "{said}");
+    assert!(said.contains("did you mean \"lorawan-app\"?"), "{said}");
+}
