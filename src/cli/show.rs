@@ -84,6 +84,22 @@ pub(super) fn status(answer: &Value) -> String {
     out
 }
 
+/// What DTLS cost a node, if it did.
+pub(super) fn cost(cost: &Value) -> String {
+    if cost.is_null() {
+        return String::new();
+    }
+    let sum = |keys: [&str; 2]| keys.iter().filter_map(|key| cost[*key].as_u64()).sum::<u64>();
+    format!(
+        "  DTLS since the start: {} bytes more than CoAP: {} handshakes of {} bytes, {} bytes of records for {} bytes of CoAP\n",
+        text(&cost["overhead_bytes"]),
+        text(&cost["handshakes"]),
+        sum(["handshake_bytes_out", "handshake_bytes_in"]),
+        sum(["bytes_out", "bytes_in"]),
+        sum(["coap_bytes_out", "coap_bytes_in"])
+    )
+}
+
 /// `lpwad node list`
 pub(super) fn nodes(answer: &Value) -> String {
     let mut out = format!(
@@ -130,6 +146,7 @@ pub(super) fn node(answer: &Value) -> String {
         out += &format!("\n    last fault: {reason}: {detail}\n    hint: {}", text(&fault["hint"]));
     }
     out.push('\n');
+    out += &cost(&answer["dtls_cost"]);
     let lorawan = &answer["lorawan"];
     out += &format!(
         "  LoRaWAN: {}, DevAddr {}, up {}, down {}, kept to one channel: {}\n",

@@ -21,6 +21,7 @@ pub(super) fn explain(answer: &Value) -> String {
     }
     out += &format!("  credential: {}, uri {}, ", text(&answer["credential"]), text(&answer["uri"]));
     out += &format!("secure_uri {}\n", text(&answer["secure_uri"]));
+    out += &super::show::cost(&answer["dtls_cost"]);
     let facts = answer["facts"]
         .as_object()
         .into_iter()

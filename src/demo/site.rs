@@ -62,7 +62,11 @@ impl Site {
         }
         self.write("lpwad.toml", &config)?;
         let analyses = self.dir.join("threat-analysis.d");
-        fs::create_dir(&analyses).map_err(|error| format!("{}: {error}", analyses.display()))?;
+        // A directory that a group could write would not be believed, whatever the umask.
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&analyses)
+            .map_err(|error| format!("{}: {error}", analyses.display()))?;
         let today = Day::of_unix_ms(unix_ms);
         let analysis = Draft {
             id: "DEMO",

@@ -4,7 +4,8 @@
 use super::Clock;
 use super::udp::{READS_PER_SOCKET, drain};
 use crate::gateway::input::NodeId;
-use lpwad_dtls::{ClientContext, Credential, ExportedSession, Failure, Handshake, Session};
+use lpwad_dtls::{ClientContext, Credential, ExportedSession, Failure, Handshake, Session, Traffic};
+use lpwad_lorawan::DevEui;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub struct Attempt {
     pub session: NodeId,
     /// Counts up.
     pub number: u64,
+    /// The node.
+    pub node: DevEui,
 }
 
 /// A handshake that has ended.
@@ -57,6 +60,8 @@ pub struct Done {
     pub socket: UdpSocket,
     /// What came of it.
     pub outcome: Result<Session, Failure>,
+    /// What went over the wire.
+    pub traffic: Traffic,
 }
 
 enum Job {
@@ -161,7 +166,7 @@ impl Worker {
         loop {
             match self.todo.try_recv() {
                 Ok(Job::Start(start)) => self.begin(*start),
-                Ok(Job::Cancel(session)) => drop(self.take(session)),
+                Ok(Job::Cancel(session)) => self.give_up(session),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -170,7 +175,7 @@ impl Worker {
 
     fn begin(&mut self, start: Start) {
         let Start { attempt, socket, context, credential, resume, unix_ms } = start;
-        drop(self.take(attempt.session));
+        self.give_up(attempt.session);
         let now = self.clock.now().mono;
         let begun = Handshake::start(&context, &credential, resume.as_ref(), now, unix_ms).and_then(|handshake| {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(attempt.session.0));
@@ -182,7 +187,7 @@ impl Worker {
                 self.under_way.insert(attempt.session, UnderWay { attempt, socket, handshake });
                 self.advance(attempt.session);
             }
-            Err(failure) => self.report(Done { attempt, socket, outcome: Err(failure) }),
+            Err(failure) => self.report(Done { attempt, socket, outcome: Err(failure), traffic: Traffic::default() }),
         }
     }
 
@@ -217,9 +222,17 @@ impl Worker {
             let _ = under_way.socket.send(&datagram);
         }
         if let Some(outcome) = under_way.handshake.take_outcome()
-            && let Some(UnderWay { attempt, socket, .. }) = self.take(session)
+            && let Some(UnderWay { attempt, socket, handshake }) = self.take(session)
         {
-            self.report(Done { attempt, socket, outcome });
+            self.report(Done { attempt, socket, outcome, traffic: handshake.traffic() });
+        }
+    }
+
+    /// Ends a handshake without a word to the server; what it cost is reported, and nobody waits for its outcome.
+    fn give_up(&mut self, session: NodeId) {
+        if let Some(UnderWay { attempt, socket, handshake }) = self.take(session) {
+            let outcome = Err(Failure::Local("given up".into()));
+            self.report(Done { attempt, socket, outcome, traffic: handshake.traffic() });
         }
     }
 

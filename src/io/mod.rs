@@ -3,6 +3,7 @@
 
 mod clock;
 pub mod control;
+mod cost;
 pub mod database;
 pub mod disk;
 pub mod entropy;

@@ -95,6 +95,8 @@ struct Asker {
     reply: oneshot::Sender<serde_json::Value>,
     /// Whether the shell adds its own counters.
     wants_status: bool,
+    /// Whether the shell adds what DTLS cost the node.
+    wants_cost: bool,
 }
 
 struct Shell {
@@ -228,7 +230,8 @@ impl Shell {
                 Some((request, reply)) = asked.recv() => {
                     self.next_request += 1;
                     let wants_status = matches!(request, Request::Status);
-                    self.replies.insert(self.next_request, Asker { reply, wants_status });
+                    let wants_cost = matches!(request, Request::NodeShow { .. } | Request::PolicyExplain { .. });
+                    self.replies.insert(self.next_request, Asker { reply, wants_status, wants_cost });
                     self.input(Input::Request(self.next_request, request));
                 }
             }
@@ -318,7 +321,13 @@ impl Shell {
             Output::Close(session) => self.sessions.close(session),
             Output::Commit(batch) => self.disk.commit(batch),
             Output::Reply(request, mut answer) => {
-                if let Some(Asker { reply, wants_status }) = self.replies.remove(&request) {
+                if let Some(Asker { reply, wants_status, wants_cost }) = self.replies.remove(&request) {
+                    let node = answer["dev_eui"].as_str().filter(|_| wants_cost).and_then(|node| node.parse().ok());
+                    if let (Some(cost), Some(answer)) =
+                        (node.and_then(|node| self.sessions.cost(node)), answer.as_object_mut())
+                    {
+                        answer.insert("dtls_cost".into(), cost.to_json());
+                    }
                     if let Some(answer) = answer.as_object_mut().filter(|_| wants_status) {
                         answer.insert("sessions".into(), self.sessions.status());
                         answer.insert("openssl".into(), library::name().into());

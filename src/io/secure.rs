@@ -1,6 +1,7 @@
 //! Sessions by number: clear ones and DTLS. A session that is asked for with DTLS is sealed from its first to its last
 //! datagram: there is no way from here to a clear one.
 
+use super::cost::Cost;
 use super::disk::Disk;
 use super::handshake::{Attempt, Done, Handshakes, Start};
 use super::keys::{self, Keys, Opening};
@@ -35,6 +36,8 @@ pub struct Sessions {
     not_sent: u64,
     /// Of sessions that have ended.
     dropped_before: Dropped,
+    /// What DTLS has cost nodes, but for sessions that are open.
+    costs: BTreeMap<DevEui, Cost>,
 }
 
 /// Records that were dropped.
@@ -93,6 +96,7 @@ impl Sessions {
             turns: BTreeMap::new(),
             not_sent: 0,
             dropped_before: Dropped::default(),
+            costs: BTreeMap::new(),
         })
     }
 
@@ -106,6 +110,7 @@ impl Sessions {
     /// gateway closes it.
     pub fn reload(&mut self, keys: Keys, max_live: usize, disk: &mut Disk) -> Vec<Input> {
         self.keys = keys;
+        self.costs.retain(|node, _| self.keys.knows(*node));
         self.max_live = max_live;
         self.forget_exports(disk);
         let mut changed = Vec::new();
@@ -236,7 +241,7 @@ impl Sessions {
         // A damaged export, or one of another credential, costs a full handshake and nothing else.
         let resume = disk.export(pending.node).and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
         pending.resumes = resume.is_some();
-        let attempt = Attempt { session, number: pending.number };
+        let attempt = Attempt { session, number: pending.number, node: pending.node };
         let Opening { context, credential, .. } = opening;
         let start = Start { attempt, socket, context, credential, resume, unix_ms: now.unix_ms };
         if self.handshakes.begin(start) {
@@ -271,7 +276,8 @@ impl Sessions {
 
     /// A handshake has ended.
     pub fn handshaken(&mut self, now: Now, done: Done, disk: &mut Disk) -> Vec<Input> {
-        let Attempt { session: id, number } = done.attempt;
+        let Attempt { session: id, number, node } = done.attempt;
+        self.costs.entry(node).or_default().handshake(done.traffic);
         // One that was given up or replaced is of no interest.
         let Some(pending) = self.opening.get(&id).filter(|pending| pending.number == number) else { return Vec::new() };
         let (node, resumes) = (pending.node, pending.resumes);
@@ -334,7 +340,10 @@ impl Sessions {
                 live.used = now.mono;
                 self.idle.insert((now.mono, id));
                 match sealed {
-                    Ok(record) => self.sockets.send(id, &record),
+                    Ok(record) => {
+                        self.costs.entry(live.node).or_default().coap_bytes_out += datagram.len() as u64;
+                        self.sockets.send(id, &record);
+                    }
                     Err(SealError::TooLong { .. } | SealError::Empty) => self.not_sent += 1,
                     Err(error @ (SealError::Closed | SealError::OpenSsl(_))) => {
                         self.not_sent += 1;
@@ -380,6 +389,7 @@ impl Sessions {
                     self.idle.remove(&(live.used, id));
                     live.used = now.mono;
                     self.idle.insert((now.mono, id));
+                    self.costs.entry(node).or_default().coap_bytes_in += plain.len() as u64;
                     inputs.push(Input::Datagram(id, plain));
                 }
                 Event::Closed(why) => {
@@ -408,8 +418,21 @@ impl Sessions {
         if let Some(Link::Dtls(live)) = self.links.remove(&id) {
             self.idle.remove(&(live.used, id));
             self.dropped_before = self.dropped_before.and(&live.session);
+            let cost = self.costs.entry(live.node).or_default();
+            *cost = cost.with_session(live.session.traffic());
         }
         self.sockets.close(id);
+    }
+
+    /// What DTLS has cost a node since the start; `None`: it has not used it.
+    #[must_use]
+    pub fn cost(&self, node: DevEui) -> Option<Cost> {
+        let open = self.links.values().find_map(|link| match link {
+            Link::Dtls(live) if live.node == node => Some(live.session.traffic()),
+            _ => None,
+        });
+        let cost = self.costs.get(&node).copied()?;
+        Some(open.map_or(cost, |traffic| cost.with_session(traffic)))
     }
 
     /// What `lpwad status` says of sessions.

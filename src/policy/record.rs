@@ -10,8 +10,8 @@ use crate::config::{Dtls, DtlsMode, Security, Server};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Largest record in bytes. In one that would be larger the texts of the analyses are left out.
-const MAX_RECORD_BYTES: usize = 512 * 1024;
+/// Longest texts of all analyses in a record, in bytes. Longer ones are left out.
+const MAX_TEXT_BYTES: usize = 128 * 1024;
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,8 +181,7 @@ impl Record {
         decision: &Decision,
         previous: &str,
     ) -> Record {
-        if inputs.files.iter().filter_map(|file| file.text.as_ref()).map(String::len).sum::<usize>() > MAX_RECORD_BYTES
-        {
+        if inputs.files.iter().filter_map(|file| file.text.as_ref()).map(String::len).sum::<usize>() > MAX_TEXT_BYTES {
             inputs.files.iter_mut().for_each(|file| file.text = None);
         }
         let hash = String::new();

@@ -222,3 +222,37 @@ fn p_13_a_flood_of_forged_records_is_dropped_and_counted_and_in_the_end_the_sess
         .wait_since(mark, "the registration", |line| line["event"] == "updated" || line["event"] == "registered");
     assert_eq!(renewed(&mut gateway), 1);
 }
+
+#[test]
+fn s_06_what_dtls_costs_over_a_thousand_records_is_counted_to_the_byte() {
+    let (mut leshan, relay, site) = setup(1, "");
+    let mut modem = site.modem(69);
+    let mut gateway = site.gateway();
+    modem.wait_event("joined");
+    uplink(&mut modem, &mut gateway, 0, "01670070");
+    wait_registered(&mut leshan, 0);
+    for _ in 0..500 {
+        let read = leshan.ask(json!({ "cmd": "read", "ep": endpoint(0), "path": "/3303/1/5700" }));
+        assert_eq!(read["values"]["/3303/1/5700"], json!(11.2), "{read}");
+    }
+    // The last answer may still be on its way through the relay.
+    let sum = |cost: &Value, keys: [&str; 2]| keys.iter().map(|key| cost[*key].as_u64().unwrap()).sum::<u64>();
+    let mut told = (Value::Null, (0, 0));
+    for _ in 0..20 {
+        let cost = site.ask(&["node", "show", &eui(0)])["dtls_cost"].clone();
+        let counted =
+            (sum(&cost, ["handshake_bytes_out", "bytes_out"]), sum(&cost, ["handshake_bytes_in", "bytes_in"]));
+        told = (cost, counted);
+        if counted == relay.bytes() {
+            break;
+        }
+    }
+    let (cost, counted) = told;
+    assert_eq!(counted, relay.bytes(), "{cost}");
+    let records = sum(&cost, ["datagrams_out", "datagrams_in"]);
+    assert!(records >= 1000, "{cost}");
+    // 29 bytes a record: header 13, explicit nonce 8, tag 8 (RFC 6347 section 4.1, RFC 6655 section 3).
+    let more = sum(&cost, ["bytes_out", "bytes_in"]) - sum(&cost, ["coap_bytes_out", "coap_bytes_in"]);
+    assert_eq!((more, cost["handshakes"].as_u64()), (29 * records, Some(1)), "{cost}");
+    assert_eq!(gateway.terminate(), Some(0));
+}

@@ -23,6 +23,8 @@ struct Shared {
     last: Mutex<Option<SocketAddr>>,
     /// Datagrams of clients.
     passed: AtomicU64,
+    /// Their bytes, and those of the server.
+    bytes: (AtomicU64, AtomicU64),
 }
 
 /// The sockets of a client.
@@ -44,6 +46,7 @@ impl Relay {
             clients: Mutex::default(),
             last: Mutex::default(),
             passed: AtomicU64::new(0),
+            bytes: Default::default(),
         });
         // `localhost` may be ::1 as well.
         for front in [Some(front), UdpSocket::bind((Ipv6Addr::LOCALHOST, port_here)).ok()].into_iter().flatten() {
@@ -63,6 +66,11 @@ impl Relay {
         self.shared.passed.load(Ordering::Relaxed)
     }
 
+    /// Bytes of clients, and of the server.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.shared.bytes.0.load(Ordering::Relaxed), self.shared.bytes.1.load(Ordering::Relaxed))
+    }
+
     /// Sends this to the client that sent last, as if it came from the server.
     pub fn inject(&self, datagram: &[u8]) {
         let client = self.shared.last.lock().unwrap().unwrap();
@@ -78,6 +86,7 @@ impl Shared {
         while let Ok((length, client)) = front.recv_from(&mut datagram) {
             *self.last.lock().unwrap() = Some(client);
             self.passed.fetch_add(1, Ordering::Relaxed);
+            self.bytes.0.fetch_add(length as u64, Ordering::Relaxed);
             let back = {
                 let mut clients = self.clients.lock().unwrap();
                 Arc::clone(&clients.entry(client).or_insert_with(|| self.meet(front, client)).back)
@@ -101,6 +110,7 @@ impl Shared {
                     Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
                     Err(error) => panic!("the relay: {error}"),
                 };
+                shared.bytes.1.fetch_add(length as u64, Ordering::Relaxed);
                 let changed = (shared.change.lock().unwrap())(datagram[..length].to_vec());
                 for datagram in changed {
                     to.send_to(&datagram, client).unwrap();

@@ -4,7 +4,7 @@ use lpwad::policy::date::Day;
 use lpwad::policy::draft::Draft;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -206,7 +206,7 @@ impl Site {
         }
         site.write("nodes.toml", &sim);
         site.write("keys.toml", &keys);
-        std::fs::create_dir(site.path("threat-analysis.d")).unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(site.path("threat-analysis.d")).unwrap();
         site
     }
 
