@@ -22,7 +22,7 @@ pub enum Request {
     },
     /// Who runs without DTLS, until when, on whose word.
     PolicyList,
-    /// The decisions that are kept.
+    /// The decisions that the store keeps; the shell answers.
     PolicyRecords {
         /// Only the one of this number.
         #[serde(default)]

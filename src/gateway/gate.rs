@@ -16,11 +16,11 @@ use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
 use crate::store::POLICY_STATE;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Decisions that are kept, in the store and in memory; the oldest go.
+/// Decisions that the store keeps; the oldest go.
 const MAX_RECORDS: usize = 100;
 /// Days before an expiry on which it is warned of, the nearest first.
 const WARNING_DAYS: [u32; 3] = [1, 7, 30];
@@ -36,8 +36,8 @@ pub(super) struct Gate {
     state: State,
     /// Of which analyses, by hash, it was said that so many days are left.
     warned: BTreeMap<String, u32>,
-    /// The last decisions, a line of JSON each, by number.
-    records: BTreeMap<u64, String>,
+    /// Numbers of the decisions that the store keeps.
+    records: BTreeSet<u64>,
     /// Day and trust in the clock at the last look.
     judged: Option<Day>,
     /// Facts have changed since.
@@ -96,9 +96,7 @@ impl Gate {
     /// records begins anew.
     pub(super) fn new(analyses: Analyses, host: Facts, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
         let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-        let records = stored.iter().filter(|(number, _)| **number != POLICY_STATE);
-        let records = records.filter_map(|(number, bytes)| Some((*number, String::from_utf8(bytes.clone()).ok()?)));
-        let records = records.collect();
+        let records = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
         Gate {
             analyses,
             kept: None,
@@ -110,12 +108,6 @@ impl Gate {
             judged: None,
             stale: false,
         }
-    }
-
-    /// The decisions that are kept, oldest first; with a number only that one.
-    pub(super) fn records(&self, number: Option<u64>) -> Vec<&String> {
-        let wanted = self.records.iter().filter(|(one, _)| number.is_none_or(|number| number == **one));
-        wanted.map(|(_, line)| line).collect()
     }
 
     /// Notes a node; it is judged with the next review.
@@ -365,12 +357,12 @@ impl Gateway {
         let inputs = Inputs::of(&case, nodes, self.gate.analyses_of(gated));
         let record = Record::new(number, now.unix_ms, inputs, decision, last_hash);
         let line = record.to_line();
-        self.persist.put_policy(number, Some(line.clone().into_bytes()));
-        self.gate.records.insert(number, line);
+        self.persist.put_policy(number, Some(line.into_bytes()));
+        self.gate.records.insert(number);
         self.gate.state.last_number = number;
         self.gate.state.last_hash = record.hash;
         while self.gate.records.len() > MAX_RECORDS {
-            let Some((oldest, _)) = self.gate.records.pop_first() else { break };
+            let Some(oldest) = self.gate.records.pop_first() else { break };
             self.persist.put_policy(oldest, None);
         }
         self.save_gate();

@@ -3,7 +3,7 @@
 
 use crate::store::export::{self, Exports};
 use crate::store::seal::{BadSeal, Seal};
-use crate::store::{BacklogKey, Batch, Loaded, POLICY_TABLE, Table};
+use crate::store::{BacklogKey, Batch, Loaded, POLICY_STATE, POLICY_TABLE, Table};
 use lpwad_lorawan::DevEui;
 pub use redb::{DatabaseError, Error, StorageBackend};
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
@@ -137,6 +137,24 @@ impl Database {
         Ok((exports, damaged))
     }
 
+    /// The decisions of the policy, oldest first; with a number only that one. One that does not open is left out.
+    ///
+    /// # Errors
+    /// The storage fails.
+    pub fn decisions(&self, number: Option<u64>) -> Result<Vec<String>, Error> {
+        let mut decisions = Vec::new();
+        each(&self.redb.begin_read()?, POLICY_TABLE, |key: [u8; 8], sealed| {
+            let wanted = number.is_none_or(|number| number.to_be_bytes() == key);
+            if wanted
+                && u64::from_be_bytes(key) != POLICY_STATE
+                && let Ok(mut plain) = self.seal.open(POLICY_TABLE, &key, sealed)
+            {
+                decisions.extend(String::from_utf8(std::mem::take(&mut *plain)));
+            }
+        })?;
+        Ok(decisions)
+    }
+
     /// Writes a batch: after `Ok` it survives a power cut, after an error all of it is there or nothing.
     ///
     /// # Errors
@@ -265,6 +283,12 @@ where
     /// An open database, and how to open it again.
     pub fn new(database: Database, open: F) -> Reopened<F> {
         Reopened { database: Some(database), open }
+    }
+
+    /// Like [`Database::decisions`]; the error is for people.
+    pub fn decisions(&self, number: Option<u64>) -> Result<Vec<String>, String> {
+        let database = self.database.as_ref().ok_or("the store fails, and is opened anew with the next write")?;
+        database.decisions(number).map_err(|error| error.to_string())
     }
 
     /// Like [`Database::commit`]; the error is for people.

@@ -4,20 +4,27 @@
 use super::database::{Database, OpenError, Reopened};
 use super::seal_key;
 use crate::config::ConfigError;
+use crate::gateway::control;
 use crate::gateway::input::Input;
 use crate::store::export::{Changes, Exports, MAX_EXPORT_BYTES};
 use crate::store::seal::Seal;
 use crate::store::{Batch, Loaded};
 use lpwad_lorawan::DevEui;
 use redb::backends::FileBackend;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
+
+/// Questions that may wait for the thread.
+const QUESTIONS_WAITING: usize = 4;
 
 /// Name of the store's file in the state directory.
 pub const STORE: &str = "lpwad.redb";
@@ -65,12 +72,16 @@ pub struct Disk {
     thread: Option<std::thread::JoinHandle<()>>,
     exports: Exports,
     waiting: Arc<Mutex<Waiting>>,
+    /// Questions that wait for the thread.
+    questions: Arc<AtomicUsize>,
 }
 
 enum Job {
     Batch(Batch),
     /// Exports wait, and perhaps no batch.
     Exports,
+    /// Somebody asks for decisions of the policy.
+    Decisions(Option<u64>, oneshot::Sender<Value>),
 }
 
 /// Changes of exports that no transaction has taken yet.
@@ -101,18 +112,20 @@ impl Disk {
         let read = database.load().and_then(|loaded| Ok((loaded, database.exports()?)));
         let (loaded, (exports, damaged_exports)) =
             read.map_err(|error| StoreError::Database { path, problem: format!("cannot be read: {error}") })?;
-        // One batch and one word of exports.
-        let (jobs, todo) = sync_channel::<Job>(2);
+        // One batch, one word of exports, and questions.
+        let (jobs, todo) = sync_channel::<Job>(2 + QUESTIONS_WAITING);
+        let questions = Arc::new(AtomicUsize::new(0));
+        let asked = Arc::clone(&questions);
         let waiting = Arc::default();
         let (dir, changes) = (state_dir.to_path_buf(), Arc::clone(&waiting));
         let thread = std::thread::Builder::new()
             .name("disk".into())
             .spawn(move || {
                 let database = Reopened::new(database, move || open_database(&dir, &seal, &key));
-                work(database, &todo, &changes, &inputs);
+                work(database, &todo, &changes, &inputs, &asked);
             })
             .map_err(|error| StoreError::Io { path: state_dir.into(), error })?;
-        let mut disk = Disk { jobs: Some(jobs), thread: Some(thread), exports, waiting };
+        let mut disk = Disk { jobs: Some(jobs), thread: Some(thread), exports, waiting, questions };
         for node in &damaged_exports {
             disk.change(*node, None);
         }
@@ -123,6 +136,18 @@ impl Disk {
     pub fn commit(&self, batch: Batch) {
         if let Some(jobs) = &self.jobs {
             jobs.try_send(Job::Batch(batch)).expect("one batch is on its way at a time");
+        }
+    }
+
+    /// Answers with the decisions of the policy that the store keeps. If too many ask, `reply` is dropped.
+    pub fn decisions(&self, number: Option<u64>, reply: oneshot::Sender<Value>) {
+        let Some(jobs) = &self.jobs else { return };
+        // A place in the queue is left for a batch always.
+        if self.questions.load(Ordering::Relaxed) < QUESTIONS_WAITING {
+            self.questions.fetch_add(1, Ordering::Relaxed);
+            if jobs.try_send(Job::Decisions(number, reply)).is_err() {
+                self.questions.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -183,16 +208,30 @@ fn work(
     todo: &Receiver<Job>,
     waiting: &Mutex<Waiting>,
     inputs: &Sender<Input>,
+    questions: &AtomicUsize,
 ) {
     let mut failing = false;
     for job in todo {
+        let job = match job {
+            Job::Decisions(number, reply) => {
+                questions.fetch_sub(1, Ordering::Relaxed);
+                let answer = match database.decisions(number) {
+                    Ok(records) => json!({ "records": records }),
+                    Err(why) => control::error(&why),
+                };
+                // The asker may have gone.
+                drop(reply.send(answer));
+                continue;
+            }
+            job => job,
+        };
         let mut taken = lock(waiting);
         taken.told &= !matches!(job, Job::Exports);
         let changes = std::mem::take(&mut taken.changes);
         drop(taken);
         let (batch, wanted) = match job {
             Job::Batch(batch) => (batch, true),
-            Job::Exports => (Batch::default(), false),
+            Job::Exports | Job::Decisions(..) => (Batch::default(), false),
         };
         let done = if wanted || !changes.0.is_empty() { database.commit_with(&batch, &changes) } else { Ok(()) };
         if done.is_err() {

@@ -228,6 +228,10 @@ impl Shell {
                     }
                 }
                 Some((request, reply)) = asked.recv() => {
+                    if let Request::PolicyRecords { number } = request {
+                        self.disk.decisions(number, reply);
+                        continue;
+                    }
                     self.next_request += 1;
                     let wants_status = matches!(request, Request::Status);
                     let wants_cost = matches!(request, Request::NodeShow { .. } | Request::PolicyExplain { .. });
