@@ -18,7 +18,12 @@ pub fn run(text: &str) {
             // What follows `=` on any line is a value. A DevEUI, 16 characters, may be named.
             for value in text.lines().filter(|line| !line.contains('[')).filter_map(|line| line.split_once('=')) {
                 let value = value.1.trim().trim_matches('"');
-                assert!(value.len() <= 16 || !said.contains(value), "a value of the file is in the error");
+                if value.len() > 16 && said.contains(value) {
+                    // Unless it is what the error says anyway: then it says so too where the value is another one.
+                    let twin = text.replace(value, &"0".repeat(value.len()));
+                    let anyway = parse_text(Path::new("keys.toml"), &twin).err().map(|error| error.to_string());
+                    assert!(anyway.is_some_and(|anyway| anyway.contains(value)), "a value of the file is in the error");
+                }
             }
         }
     }
