@@ -9,6 +9,8 @@ use crate::{Activation, DevAddr, DevEui, Settings};
 
 /// JoinNonce has 24 bits.
 const MAX_JOIN_NONCE: u32 = 0x00ff_ffff;
+/// So many addresses are tried for one that no device has.
+const ADDRESS_TRIES: u64 = 16;
 
 /// A join accept that may leave as soon as the device's record is on disk.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) fn accept(
     request: &UnverifiedJoin,
     settings: &Settings,
     plan: &Plan,
+    is_taken: impl Fn(DevAddr) -> bool,
 ) -> Result<Accepted, DropReason> {
     let Activation::Otaa { join_eui, app_key } = &node.activation else { return Err(DropReason::UnknownDevice) };
     if join_eui.is_some_and(|wanted| wanted != request.join_eui) {
@@ -43,7 +46,7 @@ pub(crate) fn accept(
     let accept = JoinAccept {
         join_nonce,
         net_id: settings.net_id,
-        dev_addr: choose_dev_addr(settings, request.dev_eui, join_nonce),
+        dev_addr: choose_dev_addr(settings, request.dev_eui, join_nonce, is_taken),
         rx2_dr: plan.rx2_dr_index(),
         rx1_delay_s: settings.rx1_delay_s,
     };
@@ -63,11 +66,17 @@ pub(crate) fn accept(
     Ok(Accepted { dev_addr: accept.dev_addr, dev_nonce, bytes })
 }
 
-/// An address in the network's range that looks random and follows from seed, device and join. Two devices may get the
-/// same one; the MIC tells them apart.
-fn choose_dev_addr(settings: &Settings, dev_eui: DevEui, join_nonce: u32) -> DevAddr {
+/// An address in the network's range that looks random and follows from seed, device and join. No other device has it
+/// unless the range is nearly full; then two devices share one, and the MIC tells them apart.
+fn choose_dev_addr(
+    settings: &Settings,
+    dev_eui: DevEui,
+    join_nonce: u32,
+    is_taken: impl Fn(DevAddr) -> bool,
+) -> DevAddr {
     let mixed = mix(settings.seed ^ mix(u64::from_be_bytes(dev_eui.0) ^ mix(u64::from(join_nonce))));
-    frame::dev_addr(settings.net_id, mixed as u32)
+    let candidate = |attempt: u64| frame::dev_addr(settings.net_id, mix(mixed ^ attempt) as u32);
+    (0..ADDRESS_TRIES).map(candidate).find(|addr| !is_taken(*addr)).unwrap_or_else(|| candidate(0))
 }
 
 /// The SplitMix64 finalizer (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
@@ -90,7 +99,7 @@ mod tests {
         // Type 0: one bit 0, then the six low bits of the NetID (TS002, DevAddr assignment).
         for nonce in 0..100 {
             let settings = Settings { net_id: [0, 0, 1], seed: 7, ..Settings::default() };
-            let addr = choose_dev_addr(&settings, DevEui([9; 8]), nonce);
+            let addr = choose_dev_addr(&settings, DevEui([9; 8]), nonce, |_| false);
             assert_eq!(addr.0[0] >> 1, 1, "{addr}");
         }
     }

@@ -56,7 +56,10 @@ impl Network {
     fn join(&mut self, heard: Heard, request: &UnverifiedJoin) {
         let dev_eui = request.dev_eui;
         let accepted = match self.nodes.get_mut(&dev_eui) {
-            Some(node) => join::accept(node, request, &self.settings, &self.plan),
+            Some(node) => {
+                let is_taken = |addr| self.by_addr.contains_key(&addr);
+                join::accept(node, request, &self.settings, &self.plan, is_taken)
+            }
             None => Err(DropReason::UnknownDevice),
         };
         let accepted = match accepted {

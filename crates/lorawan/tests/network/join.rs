@@ -97,6 +97,24 @@ fn dev_nonce_is_accepted_once_and_join_nonce_counts_up() {
 }
 
 #[test]
+fn no_two_devices_get_one_address_while_there_are_others() {
+    // A NetID of type 7 leaves 7 bits: of 60 random addresses of 128 some would be the same.
+    let settings = Settings { net_id: [0xe0, 0, 1], ..Settings::default() };
+    let mut world = World::with((1..=60).map(otaa).collect(), settings, sheet());
+    let mut given = std::collections::BTreeSet::new();
+    for n in 1..=60 {
+        EndDevice::new(n).join(&mut world);
+        for news in world.take_news() {
+            if let Output::Joined { dev_addr, .. } = news {
+                assert!(given.insert(dev_addr), "{dev_addr} given twice");
+            }
+        }
+        world.pass(ms(60_000));
+    }
+    assert_eq!(given.len(), 60);
+}
+
+#[test]
 fn join_requests_that_are_not_ours() {
     let mut world = World::new(vec![otaa(1)]);
     world.hear(868_100_000, SF7, &join_request(1, 1, [0; 16]));
