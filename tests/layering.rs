@@ -64,13 +64,16 @@ const MODULES: [(&str, &[&str]); 12] = [
 ];
 
 /// Packages with one home, by their name in code: if one must be replaced, this is what changes.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("chacha20poly1305", &["src/store/seal.rs"]),
     ("clap", &["src/cli/", "src/demo/mod.rs", "plugins/sim/"]),
     ("coap_lite", &["crates/lwm2m/src/coap/message.rs", "plugins/sim/"]),
     ("landlock", &["src/io/sandbox/files.rs"]),
     ("lrwn", &["crates/lorawan/src/frame.rs", "crates/lorawan/src/region/"]),
     ("minicbor", &["crates/lwm2m/src/format/"]),
+    ("netlink_packet_core", &["src/io/route.rs"]),
+    ("netlink_packet_route", &["src/io/route.rs"]),
+    ("netlink_sys", &["src/io/route.rs"]),
     (
         "nix",
         &[

@@ -8,10 +8,11 @@ use crate::io::facts;
 use crate::io::keys::Keys;
 use crate::io::run::state_dir;
 use crate::io::sealed_keys;
-use crate::io::{library, plugins};
+use crate::io::{library, plugins, route};
 use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Verdict, decide};
+use crate::policy::facts::HostFacts;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -105,12 +106,14 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
 
 /// What would become of the sessions: server, verdict for people, and how many nodes it is for.
 fn verdicts(config: &Config, analyses: &Analyses, warnings: &mut Vec<String>) -> Vec<(String, String, usize)> {
-    let (host, today) = (facts::host(), Clock::start().now().unix_ms.map(Day::of_unix_ms));
+    let bearers = route::bearers(&route::asked_for(config));
+    let (host, today) =
+        (HostFacts { facts: facts::host(), bearers }, Clock::start().now().unix_ms.map(Day::of_unix_ms));
     let mut verdicts: Vec<(String, String, usize)> = Vec::new();
     for node in &config.nodes {
         let Some(server) = config.servers.get(node.server) else { continue };
         let endpoint = endpoint(node.dev_eui, node.endpoint.as_deref());
-        let (credential, facts) = (node.dtls_mode(), facts_of(node, &host));
+        let (credential, facts) = (node.dtls_mode(), facts_of(node, &host.towards(server)));
         let case = Case { endpoint: &endpoint, server, credential, facts: &facts, today, latched: None };
         let decision = decide(&case, analyses);
         let text = match decision.verdict {

@@ -18,7 +18,7 @@ impl Gateway {
             "secure_uri": server.and_then(|server| server.secure_uri.as_ref()).map(ToString::to_string),
             "credential": node.dtls.map(crate::config::DtlsMode::verdict),
             "today": now.unix_ms.map(Day::of_unix_ms),
-            "facts": self.gate.facts(id),
+            "facts": server.and_then(|server| self.gate.facts(id, server)),
             "decision": self.gate.decision(id),
         })
     }

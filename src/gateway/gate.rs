@@ -10,7 +10,7 @@ use crate::config::{self, DtlsMode, Server};
 use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Decision, Verdict, decide, next_expiry};
-use crate::policy::facts::{Activation, Facts};
+use crate::policy::facts::{Activation, Facts, HostFacts};
 use crate::policy::record::{Inputs, Record};
 use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
@@ -31,7 +31,7 @@ pub(super) struct Gate {
     /// The last analyses of which none was invalid: by them what was granted goes on, when a later file cannot be read.
     kept: Option<Analyses>,
     /// What is seen of this host.
-    host: Facts,
+    host: HostFacts,
     nodes: BTreeMap<NodeId, Gated>,
     state: State,
     /// Of which analyses, by hash, it was said that so many days are left.
@@ -46,6 +46,7 @@ pub(super) struct Gate {
 
 /// What the policy knows of a node.
 struct Gated {
+    /// Of the node alone.
     facts: Facts,
     /// It was granted by [`Gate::kept`].
     on_kept: bool,
@@ -94,7 +95,7 @@ fn grant_name(server: &str, decision: &Decision) -> String {
 impl Gate {
     /// With what the store has of the policy. A state that is damaged is none: then nothing is latched, and the chain of
     /// records begins anew.
-    pub(super) fn new(analyses: Analyses, host: Facts, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
+    pub(super) fn new(analyses: Analyses, host: HostFacts, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
         let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
         let records = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
         Gate {
@@ -131,10 +132,19 @@ impl Gate {
         self.decision(id).is_some_and(|decision| permits(decision.verdict, way))
     }
 
-    /// The facts that a node is judged by.
-    pub(super) fn facts(&self, id: NodeId) -> Option<Facts> {
-        let Facts { activation, counters_checked, .. } = self.nodes.get(&id)?.facts;
-        Some(Facts { activation, counters_checked, ..self.host.clone() })
+    /// The facts that a node of this server is judged by.
+    pub(super) fn facts(&self, id: NodeId, server: &Server) -> Option<Facts> {
+        Some(self.facts_of(self.nodes.get(&id)?, server))
+    }
+
+    fn facts_of(&self, gated: &Gated, server: &Server) -> Facts {
+        let Facts { activation, counters_checked, .. } = gated.facts;
+        Facts { activation, counters_checked, ..self.host.towards(server) }
+    }
+
+    /// The interface that clear sockets to this server are bound to; `None`: it is on this host.
+    pub(super) fn bearer(&self, server: &Server) -> Option<String> {
+        self.host.towards(server).bearer
     }
 
     /// The analyses in force, to be shown.
@@ -163,7 +173,7 @@ impl Gate {
     }
 
     /// Takes over what is seen of this host.
-    pub(super) fn see(&mut self, host: Facts) {
+    pub(super) fn see(&mut self, host: HostFacts) {
         self.stale |= self.host != host;
         self.host = host;
     }
@@ -210,8 +220,7 @@ impl Gate {
         if let Some(decision) = known.get(&key) {
             return Arc::clone(decision);
         }
-        let Facts { activation, counters_checked, .. } = gated.facts;
-        let facts = Facts { activation, counters_checked, ..self.host.clone() };
+        let facts = self.facts_of(gated, server);
         let case = Case { endpoint, server, credential, facts: &facts, today, latched: None };
         let mut decision = decide(&case, analyses);
         if let Some(why) = self.latch(&server.name, &decision).filter(|_| !decision.analyses.is_empty()) {
@@ -344,7 +353,7 @@ impl Gateway {
         let number = last_number + 1;
         let (Some(node), Some(gated)) = (self.fleet.get(id), self.gate.nodes.get(&id)) else { return *last_number };
         let Some(server) = self.servers.get(node.server).map(|served| &served.config) else { return *last_number };
-        let facts = self.gate.facts(id).unwrap_or_default();
+        let facts = self.gate.facts(id, server).unwrap_or_default();
         let latched = decision.objections.iter().any(|one| one.rule == Rule::Ta15);
         let case = Case {
             endpoint: &node.endpoint,

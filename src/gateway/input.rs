@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::gateway::control::Request;
 use crate::gateway::event::Event;
 use crate::policy::analyses::Analyses;
-pub use crate::policy::facts::Facts;
+pub use crate::policy::facts::{Facts, HostFacts};
 pub use crate::session::{Down, Dtls, Reason, Security, Up};
 use core::time::Duration;
 
@@ -53,7 +53,7 @@ pub enum Input {
     /// The configuration and the threat analyses, read again.
     Reload(Box<Config>, Analyses),
     /// What is seen of this host has changed.
-    Facts(Facts),
+    Facts(HostFacts),
     /// They were to be read again, and the configuration cannot be used, for people. The former one holds.
     ReloadFailed(String),
     /// A deadline has passed.

@@ -27,7 +27,6 @@ mod uplink;
 use crate::config::{Config, Server};
 use crate::node::{Node, Restored};
 use crate::policy::analyses::Analyses;
-use crate::policy::facts::Facts;
 use crate::radio::Radio;
 use crate::store::record::{BacklogRecord, ProxyRecord, ValuesRecord, mailbox_from_bytes};
 use crate::store::{BacklogKey, Loaded, Table};
@@ -38,7 +37,7 @@ use event::{Event, Kind};
 use fleet::Fleet;
 use gate::{Cause, Gate};
 use handshakes::Handshakes;
-use input::{Input, NodeId, Now};
+use input::{HostFacts, Input, NodeId, Now};
 use lpwad_lorawan::{DevEui, Network};
 use lpwad_lwm2m::Registry;
 use output::Output;
@@ -100,7 +99,7 @@ struct Served {
 impl Gateway {
     /// A gateway as configured and as it was before the restart, on a host of which `host` is seen.
     #[must_use]
-    pub fn new(now: Now, config: &Config, analyses: Analyses, host: Facts, loaded: &Loaded, seed: u64) -> Gateway {
+    pub fn new(now: Now, config: &Config, analyses: Analyses, host: HostFacts, loaded: &Loaded, seed: u64) -> Gateway {
         let (network, damaged) = network::build(config, loaded, seed);
         let radios = config.radios.iter().zip(1u64..).map(|(radio, n)| {
             let channels = network::channels_hz(radio.region);

@@ -43,7 +43,12 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A clear session. The policy permitted it.
-    Clear(SocketAddr),
+    Clear {
+        /// The server.
+        peer: SocketAddr,
+        /// The only interface by which its datagrams may leave; `None`: the server is on this host.
+        bearer: Option<String>,
+    },
     /// A DTLS session to the `secure_uri` of a server.
     Dtls {
         /// Name of the server.

@@ -40,7 +40,10 @@ impl Gateway {
         };
         let (way, to) = match verdict {
             Verdict::Nosec => match served.config.uri.as_ref().and_then(ServerUri::literal) {
-                Some(peer) => (Way::Clear, Target::Clear(peer)),
+                Some(peer) => {
+                    let bearer = self.gate.bearer(&served.config);
+                    (Way::Clear, Target::Clear { peer, bearer })
+                }
                 None => return,
             },
             Verdict::Dtls(_) => {

@@ -133,7 +133,7 @@ impl Rig {
     }
 
     fn of(now: Now, config: &Config, analyses: Analyses, disk: Loaded) -> Rig {
-        let gateway = Gateway::new(now, config, analyses, Facts::default(), &disk, 7);
+        let gateway = Gateway::new(now, config, analyses, HostFacts::default(), &disk, 7);
         let unix = now.unix_ms.is_some();
         let now = now.mono;
         let mut rig = Rig {
@@ -185,7 +185,7 @@ impl Rig {
     /// What the shell says to a session that is asked for; nothing, if a test says it itself.
     fn answer_open(&mut self, session: NodeId, to: &Target, local_port: u16) -> Option<Input> {
         let security = match (to, self.handshakes) {
-            (Target::Clear(_), _) => Secured::Clear,
+            (Target::Clear { .. }, _) => Secured::Clear,
             (Target::Dtls { .. }, Handshakes::Held) => return None,
             (Target::Dtls { .. }, Handshakes::Fail(reason)) => {
                 return Some(Input::Down(session, Down::new(reason, "x")));

@@ -15,6 +15,7 @@ pub mod library;
 mod patience;
 pub mod plugins;
 mod resolve;
+pub mod route;
 pub mod run;
 mod sandbox;
 pub mod seal_key;

@@ -9,17 +9,18 @@ use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, facts, journal, library, plugins, sealed_keys};
+use super::{Clock, StoreError, entropy, facts, journal, library, plugins, route, sealed_keys};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
 use crate::gateway::event::{Event, Kind};
-use crate::gateway::input::{Input, RadioIndex};
+use crate::gateway::input::{HostFacts, Input, RadioIndex};
 use crate::gateway::output::Output;
 use crate::policy::analyses::Analyses;
 use crate::store::export;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -108,6 +109,8 @@ struct Shell {
     to_gateway: mpsc::Sender<Input>,
     disk_inputs: mpsc::Receiver<Input>,
     sessions: Sessions,
+    /// Of servers to which the policy may want to know the way.
+    addresses: BTreeSet<IpAddr>,
     handshaken: mpsc::Receiver<Done>,
     resolved: mpsc::Receiver<Resolved>,
     json: bool,
@@ -134,10 +137,11 @@ impl Shell {
         let open = || Disk::open(&options.state_dir, to_disk.clone());
         let (disk, opened) = patiently(open, |error| matches!(error, StoreError::InUse(_)))?;
         let clock = Clock::start();
+        let addresses = route::asked_for(config);
         let (done, handshaken) = mpsc::channel(HANDSHAKES_WAITING);
         let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
         let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
-        let gateway = Gateway::new(clock.now(), config, analyses, facts::host(), &opened.loaded, entropy::seed()?);
+        let gateway = Gateway::new(clock.now(), config, analyses, host(&addresses), &opened.loaded, entropy::seed()?);
         let mut shell = Shell {
             clock,
             gateway,
@@ -147,6 +151,7 @@ impl Shell {
             to_gateway,
             disk_inputs,
             sessions,
+            addresses,
             handshaken,
             resolved,
             json: options.json,
@@ -189,6 +194,7 @@ impl Shell {
         if !missing.is_empty() {
             self.input(Input::Noticed(Event::new(Kind::SandboxIncomplete).with("missing", missing.join("; "))));
         }
+        let mut changes = route::Changes::watch().map_err(unwatched).ok();
         let mut looks = tokio::time::interval(facts::INTERVAL);
         while !self.stopped {
             let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());
@@ -208,7 +214,14 @@ impl Shell {
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
                 () = tick => self.input(Input::Tick),
-                _ = looks.tick() => self.input(Input::Facts(facts::host())),
+                _ = looks.tick() => self.look(),
+                changed = changed(changes.as_ref()) => {
+                    if let Err(error) = changed {
+                        unwatched(error);
+                        changes = None;
+                    }
+                    self.look();
+                }
                 Some(input) = self.inputs.recv() => self.input(input),
                 done = self.handshaken.recv() => match done {
                     Some(done) => {
@@ -267,9 +280,15 @@ impl Shell {
 
     fn input(&mut self, input: Input) {
         let reload = match &input {
-            Input::Reload(config, _) => Some((Keys::of(config), config.dtls_live_sessions)),
+            Input::Reload(config, _) => {
+                self.addresses = route::asked_for(config);
+                Some((Keys::of(config), config.dtls_live_sessions))
+            }
             _ => None,
         };
+        if reload.is_some() {
+            self.look();
+        }
         let was_read = matches!(input, Input::Reload(..) | Input::ReloadFailed(_));
         self.gateway.handle(self.clock.now(), input);
         self.drain();
@@ -283,6 +302,11 @@ impl Shell {
                 self.reload(&options);
             }
         }
+    }
+
+    /// Looks at this host, and tells the gateway.
+    fn look(&mut self) {
+        self.input(Input::Facts(host(&self.addresses)));
     }
 
     /// Reads the configuration again; once more afterwards, if it is being read already, because what is read may be old.
@@ -356,6 +380,23 @@ impl Shell {
     fn slot(&mut self, radio: RadioIndex) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(radio.0))
     }
+}
+
+/// What is seen of this host and the ways to these addresses.
+fn host(addresses: &BTreeSet<IpAddr>) -> HostFacts {
+    HostFacts { facts: facts::host(), bearers: route::bearers(addresses) }
+}
+
+/// Waits for a change of interfaces or routes, if they are watched.
+async fn changed(changes: Option<&route::Changes>) -> std::io::Result<()> {
+    match changes {
+        Some(changes) => changes.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unwatched(error: std::io::Error) {
+    log::warn!("interfaces and routes are looked at every {} s only: rtnetlink: {error}", facts::INTERVAL.as_secs());
 }
 
 /// What is to be said of credentials that cannot be used.

@@ -160,8 +160,9 @@ impl Sessions {
     ) -> Option<Input> {
         self.close(session);
         match to {
-            Target::Clear(peer) => {
-                let opened = udp::connect(peer, local_port).and_then(|socket| self.sockets.add(session, socket));
+            Target::Clear { peer, bearer } => {
+                let opened = udp::connect(peer, local_port, bearer.as_deref())
+                    .and_then(|socket| self.sockets.add(session, socket));
                 Some(match opened {
                     Ok(local_port) => {
                         self.links.insert(session, Link::Clear);
@@ -223,7 +224,7 @@ impl Sessions {
         let in_turn = addresses.iter().cycle().skip(turn).take(addresses.len());
         let mut socket = Err(io::Error::other("no address"));
         for peer in in_turn {
-            socket = udp::connect(*peer, pending.local_port);
+            socket = udp::connect(*peer, pending.local_port, None);
             if socket.is_ok() {
                 break;
             }

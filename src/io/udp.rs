@@ -2,6 +2,7 @@
 
 use crate::gateway::input::NodeId;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -72,12 +73,17 @@ impl Sockets {
     }
 }
 
-/// A socket connected to `peer`, at `local_port` if that is wanted and free, else at any.
-pub fn connect(peer: SocketAddr, local_port: Option<u16>) -> io::Result<UdpSocket> {
+/// A socket connected to `peer`, at `local_port` if that is wanted and free, else at any. With a `bearer` nothing leaves by
+/// another interface, also when that one is down or gone: the kernel sees to it.
+pub fn connect(peer: SocketAddr, local_port: Option<u16>, bearer: Option<&str>) -> io::Result<UdpSocket> {
     let socket = match local_port.map(|port| bind(peer, port)) {
         Some(Ok(socket)) => socket,
         _ => bind(peer, 0)?,
     };
+    if let Some(bearer) = bearer {
+        let bound = setsockopt(&socket, sockopt::BindToDevice, &bearer.into());
+        bound.map_err(|errno| io::Error::other(format!("cannot be bound to {bearer}: {errno}")))?;
+    }
     filter(socket, peer)
 }
 
@@ -128,7 +134,7 @@ mod tests {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let peer = server.local_addr().unwrap();
         let mut sockets = Sockets::new().unwrap();
-        let port = sockets.add(NodeId(3), connect(peer, None).unwrap()).unwrap();
+        let port = sockets.add(NodeId(3), connect(peer, None, None).unwrap()).unwrap();
         let mut received = 0;
         for _ in 0..100 {
             for _ in 0..10 {
@@ -141,9 +147,9 @@ mod tests {
         }
         assert_eq!(received, 1000);
         sockets.close(NodeId(3));
-        assert_eq!(sockets.add(NodeId(3), connect(peer, Some(port)).unwrap()).unwrap(), port);
+        assert_eq!(sockets.add(NodeId(3), connect(peer, Some(port), None).unwrap()).unwrap(), port);
         assert_ne!(
-            sockets.add(NodeId(4), connect(peer, Some(port)).unwrap()).unwrap(),
+            sockets.add(NodeId(4), connect(peer, Some(port), None).unwrap()).unwrap(),
             port,
             "a port in use is not taken twice"
         );
@@ -167,10 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn s_05_a_socket_without_its_bearer_is_none() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(connect(peer, None, Some("lo")).is_ok());
+        let error = connect(peer, None, Some("none0")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot be bound to none0: "), "{error}");
+    }
+
+    #[test]
     fn a_refusing_peer_is_a_hint() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut sockets = Sockets::new().unwrap();
-        sockets.add(NodeId(0), connect(peer, None).unwrap()).unwrap();
+        sockets.add(NodeId(0), connect(peer, None, None).unwrap()).unwrap();
         sockets.send(NodeId(0), b"x");
         sockets.receive(|_, _| panic!("nothing to receive")).unwrap();
         sockets.receive(|_, _| panic!("nothing to receive")).unwrap();

@@ -322,9 +322,11 @@ fn identity_and_route(analysis: &Analysis, case: &Case, loopback: bool, object: 
         (None, _) if loopback => {}
         (None, _) => object(Rule::Ta11, "scope.bearer does not say by which interface the server is reached".into()),
         (Some(wanted), Some(bearer)) if wanted == bearer => {}
-        (Some(wanted), Some(bearer)) => object(Rule::Ta11, format!("sockets leave by {bearer}, not by {wanted}")),
+        (Some(wanted), Some(bearer)) => {
+            object(Rule::Ta11, format!("the route to the server is by {bearer}, not by {wanted}"))
+        }
         (Some(wanted), None) => {
-            object(Rule::Ta11, format!("sockets are not bound to {wanted}: this version cannot do that"));
+            object(Rule::Ta11, format!("no route leads to the server by an interface that is up, such as {wanted}"));
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use super::named::named;
 use super::protection::Probe;
+use crate::config::Server;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 named! {
     /// How a LoRaWAN node came by its session.
@@ -24,12 +27,37 @@ pub struct Facts {
     pub counters_checked: Option<bool>,
     /// Whether something keeps the clock of this host in step: the kernel's flag.
     pub clock_synchronised: Option<bool>,
-    /// Name of the interface that leads to the server, if sockets are bound to it.
+    /// Name of the interface by which the kernel reaches the server, if it is up. Clear sockets are bound to it.
     pub bearer: Option<String>,
     /// What the cellular modem says.
     pub cellular: Option<Cellular>,
     /// What else was looked at.
     pub seen: Vec<Seen>,
+}
+
+/// What is seen of this host, whichever the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// What is the same for all servers.
+    pub facts: Facts,
+    /// Interfaces that are up, by the addresses that the kernel reaches by them now.
+    pub bearers: BTreeMap<IpAddr, String>,
+}
+
+impl HostFacts {
+    /// What is seen of this host and the way to a server.
+    #[must_use]
+    pub fn towards(&self, server: &Server) -> Facts {
+        let address = server.uri.as_ref().and_then(crate::config::ServerUri::literal);
+        let bearer = address.and_then(|address| self.bearers.get(&address.ip())).cloned();
+        Facts { bearer, ..self.facts.clone() }
+    }
+}
+
+impl From<Facts> for HostFacts {
+    fn from(facts: Facts) -> HostFacts {
+        HostFacts { facts, bearers: BTreeMap::new() }
+    }
 }
 
 /// What the cellular modem of this gateway says.

@@ -27,7 +27,7 @@ fn rig(handshakes: Handshakes) -> Rig {
 
 /// Sessions that were asked for: clear ones, DTLS ones.
 fn asked(rig: &Rig) -> (usize, usize) {
-    let clear = |output: &&Output| matches!(output, Output::Open { to: Target::Clear(_), .. });
+    let clear = |output: &&Output| matches!(output, Output::Open { to: Target::Clear { .. }, .. });
     let secure = |output: &&Output| matches!(output, Output::Open { to: Target::Dtls { .. }, .. });
     (rig.outputs.iter().filter(clear).count(), rig.outputs.iter().filter(secure).count())
 }

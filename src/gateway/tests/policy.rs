@@ -30,8 +30,8 @@ fn registered() -> Rig {
     rig
 }
 
-fn in_step(synchronised: bool) -> Facts {
-    Facts { clock_synchronised: Some(synchronised), ..Facts::default() }
+fn in_step(synchronised: bool) -> HostFacts {
+    crate::policy::facts::Facts { clock_synchronised: Some(synchronised), ..Default::default() }.into()
 }
 
 fn explain(rig: &Rig) -> serde_json::Value {

@@ -76,10 +76,9 @@ fn a_server_elsewhere_gets_a_new_registration_from_the_same_node() {
     reload(&mut rig, moved, both);
     assert!(rig.sent().is_empty(), "the old server is not spoken to any more");
     rig.uplink("01670111", false);
-    let peer = rig
-        .outputs
-        .iter()
-        .find_map(|o| if let Output::Open { to: Target::Clear(peer), .. } = o { Some(peer.port()) } else { None });
+    let peer = rig.outputs.iter().find_map(|o| {
+        if let Output::Open { to: Target::Clear { peer, .. }, .. } = o { Some(peer.port()) } else { None }
+    });
     assert_eq!(peer, Some(5685));
 }
 

@@ -11,7 +11,7 @@ use lpwad::gateway::control::Request;
 use lpwad::gateway::input::{Input, Now, RadioIndex};
 use lpwad::gateway::output::Output;
 use lpwad::policy::analyses::Analyses;
-use lpwad::policy::facts::Facts;
+use lpwad::policy::facts::HostFacts;
 use lpwad::store::Loaded;
 use lpwad_link::message::FromPlugin;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Core {
         site.configure(&Setup { nodes: NODES, joining: NODES / 2, port: 5684, settings: "{}", live: 1000 })?;
         let config = Config::read(&site.path("lpwad.toml"))?;
         let now = Duration::from_secs(1);
-        let gateway = Gateway::new(at(now), &config, Analyses::default(), Facts::default(), &Loaded::default(), 7);
+        let gateway = Gateway::new(at(now), &config, Analyses::default(), HostFacts::default(), &Loaded::default(), 7);
         let mut core = Core { gateway, now, effects: 0, events: 0, network: serde_json::Value::Null };
         core.input(Input::PluginStarted(RADIO, 1));
         core.line(r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#.into());

@@ -7,7 +7,7 @@ use cmac::{Cmac, Mac};
 use lpwad::config::{self, Config, DtlsMode, Profile, Security as Wanted, Server};
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
-use lpwad::gateway::input::{Down, Dtls, Facts, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
+use lpwad::gateway::input::{Down, Dtls, HostFacts, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
 use lpwad::policy::analyses::Analyses;
 use lpwad::policy::draft::Draft;
@@ -76,7 +76,7 @@ impl Site {
     fn start(disk: Loaded, analysed: bool, unix_ms: Option<u64>) -> Site {
         let now = Duration::from_secs(1);
         let gateway =
-            Gateway::new(Now { mono: now, unix_ms }, &config(true), analyses(analysed), Facts::default(), &disk, 3);
+            Gateway::new(Now { mono: now, unix_ms }, &config(true), analyses(analysed), HostFacts::default(), &disk, 3);
         let mut site = Site {
             gateway,
             now,
@@ -254,7 +254,7 @@ impl Site {
                     self.sent.extend(line["tx"]["id"].as_u64());
                 }
                 Output::Open { session, to, .. } => {
-                    let clear = matches!(to, Target::Clear(_));
+                    let clear = matches!(to, Target::Clear { .. });
                     assert!(!clear || self.permitted(), "a clear session without a verdict");
                     self.sockets.remove(&session);
                     self.dtls.remove(&session);

@@ -13,7 +13,7 @@ use crate::trace::Trace;
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
 use lpwad::gateway::event::Kind;
-use lpwad::gateway::input::{Down, Facts, Input, NodeId, Now, Reason, Security, Up};
+use lpwad::gateway::input::{Down, HostFacts, Input, NodeId, Now, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
 use lpwad::store::{Loaded, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
@@ -148,7 +148,7 @@ pub struct World {
 pub fn starts(nodes: usize, loaded: &Loaded) -> Vec<String> {
     let now = Now { mono: Duration::ZERO, unix_ms: Some(START_UNIX_MS + 86_400_000) };
     let config = site::config(nodes, |_| true);
-    let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), Facts::default(), loaded, 1);
+    let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), HostFacts::default(), loaded, 1);
     gateway.handle(now, Input::Tick);
     std::iter::from_fn(|| gateway.poll())
         .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
@@ -257,7 +257,7 @@ impl World {
         let (nodes, left_out, loaded) = (self.settings.nodes, &self.left_out, &self.disk.synced);
         self.gateway = Some(inside(|| {
             let config = site::config(nodes, |n| !left_out.contains(&n));
-            Gateway::new(now, &config, self.folder.analyses(), Facts::default(), loaded, seed)
+            Gateway::new(now, &config, self.folder.analyses(), HostFacts::default(), loaded, seed)
         }));
         self.count("boots");
         self.shadow.boots(self.now, now.unix_ms);
@@ -337,7 +337,7 @@ impl World {
                 }
             }
             Output::KillPlugin(_) => self.plugin.exit(now),
-            Output::Open { session, to: Target::Clear(peer), local_port } => {
+            Output::Open { session, to: Target::Clear { peer, .. }, local_port } => {
                 let (session, index) = (*session, usize::from(peer.port() - 5683));
                 if !self.folder.permits(self.folder_before, index, self.wall_ms()) {
                     let detail = format!("a clear session {} to server {index} without a verdict", session.0);

@@ -1,0 +1,171 @@
+//! By which interface the kernel reaches a server, and word of each change of interfaces, addresses, routes and rules
+//! (rtnetlink): what rule TA11 of the threat analysis needs to know. The kernel is asked; no table is kept here.
+
+use crate::config::{Config, ServerUri};
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::libc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Room for one answer in bytes; a longer one counts as none.
+const MAX_ANSWER: usize = 32 * 1024;
+/// Answers that are read for one question; what is left of earlier ones is passed over.
+const MAX_ANSWERS: usize = 16;
+/// Messages that one look at the changes takes away.
+const MAX_CHANGES: usize = 1024;
+/// Groups of the changes: interfaces; addresses, routes and rules of IPv4; the same of IPv6.
+const GROUPS: [u32; 7] = [
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_IPV6_RULE,
+];
+
+/// The addresses of servers that may be reached without DTLS and are not on this host.
+#[must_use]
+pub fn asked_for(config: &Config) -> BTreeSet<IpAddr> {
+    let uris = config.servers.iter().filter_map(|server| server.uri.as_ref()).filter(|uri| !uri.is_loopback_literal());
+    uris.filter_map(ServerUri::literal).map(|address| address.ip()).collect()
+}
+
+/// The interfaces that lead to these addresses now and are up; where the kernel cannot be asked, none is known.
+#[must_use]
+pub fn bearers(addresses: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, String> {
+    if addresses.is_empty() {
+        return BTreeMap::new();
+    }
+    let Ok(mut kernel) = Kernel::open() else { return BTreeMap::new() };
+    addresses.iter().filter_map(|address| Some((*address, kernel.bearer(*address)?))).collect()
+}
+
+/// Questions to the kernel.
+struct Kernel {
+    socket: Socket,
+    asked: u32,
+}
+
+impl Kernel {
+    fn open() -> io::Result<Kernel> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Kernel { socket, asked: 0 })
+    }
+
+    fn bearer(&mut self, address: IpAddr) -> Option<String> {
+        let mut route = RouteMessage::default();
+        (route.header.address_family, route.header.destination_prefix_length) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        route.attributes.push(RouteAttribute::Destination(RouteAddress::from(address)));
+        let RouteNetlinkMessage::NewRoute(route) = self.ask(RouteNetlinkMessage::GetRoute(route)).ok()? else {
+            return None;
+        };
+        let index = route.attributes.iter().find_map(|one| match one {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })?;
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        let RouteNetlinkMessage::NewLink(link) = self.ask(RouteNetlinkMessage::GetLink(link)).ok()? else {
+            return None;
+        };
+        // A route stays when the carrier is lost.
+        let is_up = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
+        link.attributes.into_iter().filter(|_| is_up).find_map(|one| match one {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The answer to a question. The kernel gives it before the question is sent, so it is there or never comes.
+    fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        self.asked = self.asked.wrapping_add(1);
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(question));
+        message.header.flags = NLM_F_REQUEST;
+        message.header.sequence_number = self.asked;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        for _ in 0..MAX_ANSWERS {
+            let mut answer = Vec::with_capacity(MAX_ANSWER);
+            self.socket.recv(&mut answer, libc::MSG_DONTWAIT)?;
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            match answer.payload {
+                _ if answer.header.sequence_number != self.asked => {}
+                NetlinkPayload::InnerMessage(answer) => return Ok(answer),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => break,
+            }
+        }
+        Err(io::Error::other("no answer"))
+    }
+}
+
+/// Word of changes.
+pub struct Changes {
+    socket: AsyncFd<Socket>,
+}
+
+impl Changes {
+    /// Of all that happens from now on.
+    pub fn watch() -> io::Result<Changes> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.set_non_blocking(true)?;
+        for group in GROUPS {
+            socket.add_membership(group)?;
+        }
+        #[expect(unsafe_code, reason = "the safe constructor is deprecated; this one states its condition")]
+        // SAFETY: a `Socket` that the `AsyncFd` owns is open, and the same one, until that is dropped.
+        let socket =
+            unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::other)?;
+        Ok(Changes { socket })
+    }
+
+    /// Waits until something has changed; what is said of it is not looked at. Can be dropped at any time.
+    pub async fn changed(&self) -> io::Result<()> {
+        let mut guard = self.socket.readable().await?;
+        for _ in 0..MAX_CHANGES {
+            let mut message = Vec::with_capacity(64);
+            match guard.get_inner().recv(&mut message, libc::MSG_DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    guard.clear_ready();
+                    break;
+                }
+                // More happened than the kernel kept: a change like the others.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s_05_the_kernel_says_which_interface_leads_where() {
+        let here: IpAddr = "127.0.0.1".parse().unwrap();
+        let nowhere: IpAddr = "255.255.255.255".parse().unwrap();
+        let bearers = bearers(&BTreeSet::from([here, nowhere]));
+        assert_eq!(bearers.get(&here).map(String::as_str), Some("lo"));
+    }
+}
