@@ -138,6 +138,8 @@ events! {
     AnalysisExpires = "analysis-expires", Warn;
     /// Leave for clear sessions was lost while they were used; it comes back by a new review or `lpwad policy rearm` only.
     PolicyLatched = "policy-latched", Warn;
+    /// DTLS in reserve could not be opened: NoSec is not used yet, or goes on and would leave the node dark if it were lost.
+    ReserveFailed = "reserve-failed", Warn;
     /// Somebody has rearmed the policy.
     PolicyRearmed = "policy-rearmed", Info;
     /// A DTLS session is open.

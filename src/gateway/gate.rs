@@ -5,6 +5,7 @@
 
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
+use super::reserve::Reserve;
 use super::{Gateway, Output};
 use crate::config::{self, DtlsMode, Server};
 use crate::policy::analyses::Analyses;
@@ -15,6 +16,7 @@ use crate::policy::record::{Inputs, Record};
 use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
 use crate::store::POLICY_STATE;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,7 @@ struct Gated {
     /// It was granted by [`Gate::kept`].
     on_kept: bool,
     decision: Option<Arc<Decision>>,
+    reserve: Reserve,
 }
 
 /// What must survive a restart.
@@ -113,7 +116,12 @@ impl Gate {
 
     /// Notes a node; it is judged with the next review.
     pub(super) fn add(&mut self, id: NodeId, node: &config::Node) {
-        let gated = Gated { facts: facts_of(node, &Facts::default()), on_kept: false, decision: None };
+        let gated = Gated {
+            facts: facts_of(node, &Facts::default()),
+            on_kept: false,
+            decision: None,
+            reserve: Reserve::default(),
+        };
         self.nodes.insert(id, gated);
         self.stale = true;
     }
@@ -127,9 +135,27 @@ impl Gate {
         self.nodes.get(&id)?.decision.as_deref()
     }
 
-    /// Whether a session of this kind is permitted now: DTLS is never too much, a clear one needs leave.
+    /// Whether a session of this kind is permitted now: DTLS is never too much, a clear one needs leave, and DTLS in reserve
+    /// where an analysis asks for it.
     pub(super) fn permits(&self, id: NodeId, way: Way) -> bool {
-        self.decision(id).is_some_and(|decision| permits(decision.verdict, way))
+        let Some(gated) = self.nodes.get(&id) else { return false };
+        gated.decision.as_ref().is_some_and(|decision| match way {
+            Way::Clear => decision.verdict.permits_nosec() && (gated.reserve.proven || !decision.needs_reserve),
+            Way::Dtls => decision.verdict != Verdict::Refuse,
+        })
+    }
+
+    /// The reserve of a node.
+    pub(super) fn reserve(&mut self, id: NodeId) -> Option<&mut Reserve> {
+        self.nodes.get_mut(&id).map(|gated| &mut gated.reserve)
+    }
+
+    /// Whether a node that may use NoSec has to try its reserve now.
+    pub(super) fn rehearsal_is_due(&self, id: NodeId, now: Duration) -> bool {
+        self.nodes.get(&id).is_some_and(|gated| {
+            let wanted = |decision: &Arc<Decision>| decision.verdict.permits_nosec() && decision.needs_reserve;
+            gated.decision.as_ref().is_some_and(wanted) && gated.reserve.is_due(now)
+        })
     }
 
     /// The facts that a node of this server is judged by.
@@ -169,6 +195,7 @@ impl Gate {
                 gated.on_kept = gated.decision.as_ref().is_some_and(|decision| decision.verdict.permits_nosec());
             }
         }
+        self.nodes.values_mut().for_each(|gated| gated.reserve.ask_again());
         self.stale = true;
     }
 
@@ -234,13 +261,6 @@ impl Gate {
 
 type Key = (String, Option<&'static str>, (Option<Activation>, Option<bool>), bool, Vec<usize>);
 type Known = BTreeMap<Key, Arc<Decision>>;
-
-fn permits(verdict: Verdict, way: Way) -> bool {
-    match way {
-        Way::Clear => verdict.permits_nosec(),
-        Way::Dtls => verdict != Verdict::Refuse,
-    }
-}
 
 impl Gateway {
     /// Reviews if the day, the trust in the clock, or a fact changed.

@@ -38,6 +38,8 @@ pub enum Input {
     Up(NodeId, Up),
     /// A session could not be opened, or ended. An open one was closed by the shell already.
     Down(NodeId, Down),
+    /// A rehearsal has ended; `None`: the handshake succeeded.
+    Rehearsed(NodeId, Option<Down>),
     /// The n-th run of a radio's plugin did not read what it was told, and has been killed.
     PluginNotReading(RadioIndex, u64),
     /// Something that only the shell can see, to be said: of a plugin's process, or of this system.

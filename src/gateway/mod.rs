@@ -21,6 +21,7 @@ mod proxy;
 mod quota;
 mod radios;
 mod reload;
+mod reserve;
 mod status;
 mod uplink;
 
@@ -231,6 +232,7 @@ impl Gateway {
             Input::PluginExited(radio, run, how) => self.with_radio(radio, |radio| radio.exited(now.mono, run, &how)),
             Input::Up(id, up) => self.session_up(now, id, &up),
             Input::Down(id, down) => self.session_down(now, id, down),
+            Input::Rehearsed(id, down) => self.rehearsed(now, id, down),
             Input::PluginNotReading(radio, run) => self.with_radio(radio, |radio| radio.not_reading(now.mono, run)),
             Input::Noticed(event) => self.say_rarely(now, event),
             Input::Datagram(id, bytes) => self.datagram(now, id, &bytes),

@@ -25,6 +25,16 @@ pub enum Output {
         /// Wanted local port.
         local_port: Option<u16>,
     },
+    /// Try a full DTLS handshake beside the clear session of a proxy, and end it;
+    /// [`Input::Rehearsed`](super::input::Input::Rehearsed) tells what came of it. Closing or opening the session gives it up.
+    Rehearse {
+        /// Whose.
+        session: NodeId,
+        /// Name of the server.
+        server: String,
+        /// Whose credential.
+        node: DevEui,
+    },
     /// Send a datagram by an open session.
     Send(NodeId, Vec<u8>),
     /// Close a session, without a word.

@@ -23,8 +23,11 @@ impl Gateway {
             return;
         }
         let Some(node) = self.fleet.get(id).filter(|node| node.leaves.is_none()) else { return };
-        if node.session.is_open() {
+        if self.may_go_clear(id) && node.session.is_open() {
+            self.go_clear(now, id);
+        } else if node.session.is_open() {
             self.let_speak(now, id);
+            self.rehearse(now, id);
         } else if node.session.may_open(now.mono) {
             self.open(now, id);
         }
@@ -39,14 +42,17 @@ impl Gateway {
             None => (Verdict::Refuse, String::new()),
         };
         let (way, to) = match verdict {
-            Verdict::Nosec => match served.config.uri.as_ref().and_then(ServerUri::literal) {
-                Some(peer) => {
-                    let bearer = self.gate.bearer(&served.config);
-                    (Way::Clear, Target::Clear { peer, bearer })
+            Verdict::Nosec if self.gate.permits(id, Way::Clear) => {
+                match served.config.uri.as_ref().and_then(ServerUri::literal) {
+                    Some(peer) => {
+                        let bearer = self.gate.bearer(&served.config);
+                        (Way::Clear, Target::Clear { peer, bearer })
+                    }
+                    None => return,
                 }
-                None => return,
-            },
-            Verdict::Dtls(_) => {
+            }
+            // NoSec waits for a handshake that shows that DTLS could take over.
+            Verdict::Nosec | Verdict::Dtls(_) => {
                 let target = Target::Dtls { server: served.config.name.clone(), node: node.dev_eui };
                 (Way::Dtls, target)
             }
@@ -75,8 +81,11 @@ impl Gateway {
     /// Begins handshakes that waited for a token or for others to end.
     pub(super) fn tick_handshakes(&mut self, now: Now) {
         while let Some(id) = self.handshakes.next(now.mono) {
-            if self.fleet.get(id).is_some_and(|node| node.leaves.is_none() && node.session.may_open(now.mono)) {
+            let Some(node) = self.fleet.get(id).filter(|node| node.leaves.is_none()) else { continue };
+            if node.session.may_open(now.mono) {
                 self.open(now, id);
+            } else {
+                self.rehearse(now, id);
             }
         }
     }
@@ -105,6 +114,14 @@ impl Gateway {
 
     pub(super) fn session_up(&mut self, now: Now, id: NodeId, up: &Up) {
         self.handshakes.ended(id);
+        if matches!(up.security, Security::Dtls(_))
+            && let Some(reserve) = self.gate.reserve(id)
+        {
+            reserve.prove(now.mono);
+        }
+        if self.may_go_clear(id) && self.stopping.is_none() {
+            return self.go_clear(now, id);
+        }
         let wanted = self.permits(id, &up.security) && self.stopping.is_none();
         // The node may have gone meanwhile.
         let node = self.fleet.get_mut(id).filter(|node| node.leaves.is_none());
@@ -129,6 +146,13 @@ impl Gateway {
         self.dirty.insert(id);
     }
 
+    /// A DTLS session has shown that it could be had, and NoSec may be used: the one ends without a word, so that it can be
+    /// resumed, and the other opens.
+    fn go_clear(&mut self, now: Now, id: NodeId) {
+        self.close_session(now, id);
+        self.open(now, id);
+    }
+
     /// Whether a session of this security is permitted now.
     fn permits(&self, id: NodeId, security: &Security) -> bool {
         self.gate.permits(id, security.way())
@@ -142,6 +166,8 @@ impl Gateway {
         if was_open {
             node.client.session_down(now.mono);
         }
+        let is_reserve = matches!(node.session.state, SessionState::Opening(Way::Dtls));
+        let reserve = is_reserve.then(|| down.clone());
         let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
         let event = Event::new(Kind::of_down(down.reason)).node(node.dev_eui).server(server);
         let mut event = event.with("reason", &down.detail).with("hint", down.reason.hint());
@@ -155,6 +181,9 @@ impl Gateway {
             }
         }
         self.say(event);
+        if let Some(down) = reserve.filter(|_| self.gate.decision(id).is_some_and(|one| one.verdict.permits_nosec())) {
+            self.say_reserve_failed(id, &down);
+        }
         self.dirty.insert(id);
     }
 

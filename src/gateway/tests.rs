@@ -14,6 +14,7 @@ mod dtls;
 mod flood;
 mod policy;
 mod reload;
+mod reserve;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 /// 2027-01-15, wall time at the start of every test.
@@ -172,6 +173,11 @@ impl Rig {
                     Some(Input::Committed(batch.ticket))
                 }
                 Output::Commit(batch) => Some(Input::CommitFailed(batch.ticket, "disk full".into())),
+                Output::Rehearse { session, .. } => match self.handshakes {
+                    Handshakes::Held => None,
+                    Handshakes::Succeed { .. } => Some(Input::Rehearsed(*session, None)),
+                    Handshakes::Fail(reason) => Some(Input::Rehearsed(*session, Some(Down::new(reason, "x")))),
+                },
                 Output::Open { session, to, local_port } => self.answer_open(*session, to, local_port.unwrap_or(4000)),
                 _ => None,
             };

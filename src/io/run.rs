@@ -345,6 +345,9 @@ impl Shell {
             Output::Open { session, to, local_port } => {
                 return self.sessions.open(self.clock.now(), session, to, local_port, &mut self.disk);
             }
+            Output::Rehearse { session, server, node } => {
+                return self.sessions.rehearse(self.clock.now(), session, server, node, &mut self.disk);
+            }
             Output::Send(session, datagram) => return self.sessions.send(self.clock.now(), session, &datagram),
             Output::Close(session) => self.sessions.close(session),
             Output::Commit(batch) => self.disk.commit(batch),

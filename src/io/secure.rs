@@ -78,6 +78,15 @@ struct Pending {
     binding: [u8; 32],
     mode: DtlsMode,
     resumes: bool,
+    /// Nothing is to be opened: the handshake is tried, beside a clear session.
+    rehearsal: bool,
+}
+
+impl Pending {
+    /// What the gateway is told of a failure.
+    fn failed(&self, session: NodeId, down: Down) -> Input {
+        if self.rehearsal { Input::Rehearsed(session, Some(down)) } else { Input::Down(session, down) }
+    }
 }
 
 impl Sessions {
@@ -171,28 +180,58 @@ impl Sessions {
                     Err(error) => Input::Down(session, Down::new(Reason::Socket, error.to_string())),
                 })
             }
-            Target::Dtls { server, node } => {
-                let opening = match self.keys.opening(&server, node) {
-                    Ok(opening) => opening,
-                    Err(problem) => return Some(Input::Down(session, Down::new(Reason::NoCredential, problem))),
-                };
-                let mode = keys::mode(opening.credential.mode());
-                self.attempts += 1;
-                let pending = Pending {
-                    number: self.attempts,
-                    server,
-                    node,
-                    local_port,
-                    name: None,
-                    binding: opening.binding,
-                    mode,
-                    resumes: false,
-                };
-                self.opening.insert(session, pending);
-                let addresses = self.addresses(now, session, &opening.uri)?;
-                self.begin(now, session, opening, &addresses, disk)
-            }
+            Target::Dtls { server, node } => self.begin_dtls(now, session, (server, node), local_port, disk, false),
         }
+    }
+
+    /// Tries a handshake for a node, beside its clear session; gives what came of it, if that is known already.
+    pub fn rehearse(
+        &mut self,
+        now: Now,
+        session: NodeId,
+        server: String,
+        node: DevEui,
+        disk: &mut Disk,
+    ) -> Option<Input> {
+        self.begin_dtls(now, session, (server, node), None, disk, true)
+    }
+
+    fn begin_dtls(
+        &mut self,
+        now: Now,
+        session: NodeId,
+        (server, node): (String, DevEui),
+        local_port: Option<u16>,
+        disk: &Disk,
+        rehearsal: bool,
+    ) -> Option<Input> {
+        let opening = match self.keys.opening(&server, node) {
+            Ok(opening) => opening,
+            Err(problem) => {
+                let down = Down::new(Reason::NoCredential, problem);
+                return Some(if rehearsal {
+                    Input::Rehearsed(session, Some(down))
+                } else {
+                    Input::Down(session, down)
+                });
+            }
+        };
+        let mode = keys::mode(opening.credential.mode());
+        self.attempts += 1;
+        let pending = Pending {
+            number: self.attempts,
+            server,
+            node,
+            local_port,
+            name: None,
+            binding: opening.binding,
+            mode,
+            resumes: false,
+            rehearsal,
+        };
+        self.opening.insert(session, pending);
+        let addresses = self.addresses(now, session, &opening.uri)?;
+        self.begin(now, session, opening, &addresses, disk)
     }
 
     /// The addresses of a server, if they are known; else the session waits for them.
@@ -235,12 +274,14 @@ impl Sessions {
             Ok(_) => None,
         };
         let (Ok(socket), None) = (socket, &down) else {
-            self.opening.remove(&session);
-            return down.map(|down| Input::Down(session, down));
+            let pending = self.opening.remove(&session)?;
+            return down.map(|down| pending.failed(session, down));
         };
         pending.binding = opening.binding;
-        // A damaged export, or one of another credential, costs a full handshake and nothing else.
-        let resume = disk.export(pending.node).and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
+        // A damaged export, or one of another credential, costs a full handshake and nothing else. A rehearsal is to show that
+        // the credential works.
+        let export = disk.export(pending.node).filter(|_| !pending.rehearsal);
+        let resume = export.and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
         pending.resumes = resume.is_some();
         let attempt = Attempt { session, number: pending.number, node: pending.node };
         let Opening { context, credential, .. } = opening;
@@ -248,8 +289,8 @@ impl Sessions {
         if self.handshakes.begin(start) {
             return None;
         }
-        self.opening.remove(&session);
-        Some(Input::Down(session, Down::new(Reason::Socket, "too many handshakes wait")))
+        let pending = self.opening.remove(&session)?;
+        Some(pending.failed(session, Down::new(Reason::Socket, "too many handshakes wait")))
     }
 
     /// The name service has answered.
@@ -269,8 +310,7 @@ impl Sessions {
                 (Err(problem), _) => Down::new(Reason::Unresolved, problem.clone()),
                 (_, Err(problem)) => Down::new(Reason::NoCredential, problem),
             };
-            self.opening.remove(&session);
-            inputs.push(Input::Down(session, opening));
+            inputs.extend(self.opening.remove(&session).map(|pending| pending.failed(session, opening)));
         }
         inputs
     }
@@ -294,17 +334,20 @@ impl Sessions {
                     // Whatever was wrong, the next try does not begin with it.
                     disk.remove_export(node);
                 }
-                return vec![Input::Down(id, Down::new(reason(&failure), failure.to_string()))];
+                return vec![pending.failed(id, Down::new(reason(&failure), failure.to_string()))];
             }
-        };
-        let local_port = match self.sockets.add(id, done.socket) {
-            Ok(local_port) => local_port,
-            Err(error) => return vec![Input::Down(id, Down::new(Reason::Socket, error.to_string()))],
         };
         match session.export(&pending.binding) {
             Some(export) => _ = disk.put_export(node, export),
             None => disk.remove_export(node),
         }
+        if pending.rehearsal {
+            return vec![Input::Rehearsed(id, None)];
+        }
+        let local_port = match self.sockets.add(id, done.socket) {
+            Ok(local_port) => local_port,
+            Err(error) => return vec![Input::Down(id, Down::new(Reason::Socket, error.to_string()))],
+        };
         let security = Security::Dtls(Dtls {
             mode: pending.mode,
             suite: session.negotiated_suite().name.into(),

@@ -108,6 +108,8 @@ pub struct Decision {
     pub analyses: Vec<Spoken>,
     /// The next day after which something that counted does not any more.
     pub next_expiry: Option<Day>,
+    /// NoSec opens only where DTLS in reserve was tried (rule TA13).
+    pub needs_reserve: bool,
 }
 
 impl Decision {
@@ -156,6 +158,7 @@ pub fn decide(case: &Case, analyses: &Analyses) -> Decision {
     let mut refused = None;
     let mut decision_analyses = Vec::new();
     let mut next_expiry: Option<Day> = None;
+    let mut needs_reserve = false;
     for analysis in spoken.into_iter().take(MAX_FILES) {
         let view = View::of(analysis, case);
         objections.extend(view.objections);
@@ -165,6 +168,7 @@ pub fn decide(case: &Case, analyses: &Analyses) -> Decision {
             }
         }
         refused = refused.or(view.refused);
+        needs_reserve |= analysis.fallback == Fallback::Required;
         next_expiry = next_expiry.into_iter().chain(expiries(analysis, case.today)).min();
         decision_analyses.push(Spoken {
             id: analysis.id.clone(),
@@ -179,7 +183,7 @@ pub fn decide(case: &Case, analyses: &Analyses) -> Decision {
         objections.push(Objection { rule: Rule::Ta15, why });
     }
     let (verdict, rules, reason) = conclude(case, refused, &objections);
-    Decision { verdict, rules, reason, objections, warnings, analyses: decision_analyses, next_expiry }
+    Decision { verdict, rules, reason, objections, warnings, analyses: decision_analyses, next_expiry, needs_reserve }
 }
 
 fn conclude(case: &Case, refused: Option<String>, objections: &[Objection]) -> (Verdict, Vec<Rule>, String) {

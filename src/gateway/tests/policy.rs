@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// A server by both ways, and a node with a PSK.
-fn both() -> Config {
+pub(super) fn both() -> Config {
     let mut config = config(true);
     config.servers[0].secure_uri = "coaps://127.0.0.1:5684".parse().ok();
     let key = Secret::new(Zeroizing::new(vec![9; 16]));
@@ -30,7 +30,7 @@ fn registered() -> Rig {
     rig
 }
 
-fn in_step(synchronised: bool) -> HostFacts {
+pub(super) fn in_step(synchronised: bool) -> HostFacts {
     crate::policy::facts::Facts { clock_synchronised: Some(synchronised), ..Default::default() }.into()
 }
 

@@ -99,7 +99,7 @@ impl Site {
     fn step(&mut self, step: u8, bytes: &[u8]) {
         let number = bytes.first().copied().unwrap_or(0);
         let node = NodeId(u32::from(number & 3));
-        match step % 20 {
+        match step % 21 {
             0 => self.line(bytes),
             1 => self.hear(bytes.to_vec()),
             2 => {
@@ -169,6 +169,11 @@ impl Site {
             17 | 18 if self.batch.as_ref().is_some_and(|batch| batch.ticket == u64::from(number)) => {}
             17 => self.input(Input::Committed(u64::from(number))),
             18 => self.input(Input::CommitFailed(u64::from(number), "x".into())),
+            // A rehearsal ends, whether it was asked for or not.
+            19 => {
+                let down = (number & 4 == 0).then(|| Down::new(Reason::NoAnswer, ""));
+                self.input(Input::Rehearsed(node, down));
+            }
             // The power goes; only the disk is left.
             _ => {
                 let (disk, fcnt) = (std::mem::take(&mut self.disk), self.fcnt);
@@ -271,7 +276,7 @@ impl Site {
                     assert!(self.batch.replace(batch).is_none(), "two batches on their way");
                 }
                 Output::Stopped => self.stopped = true,
-                Output::KillPlugin(_) | Output::Reply(..) | Output::Event(_) => {}
+                Output::KillPlugin(_) | Output::Rehearse { .. } | Output::Reply(..) | Output::Event(_) => {}
             }
         }
     }
@@ -330,19 +335,20 @@ fn config(with_nodes: bool) -> Config {
 
 fn analyses(named: bool) -> Analyses {
     let mut analyses = Analyses::default();
-    if named {
+    // The one node with a credential needs DTLS in reserve.
+    for (endpoint, needs_reserve) in [("*1", true), ("*0", false)].into_iter().filter(|_| named) {
         let draft = Draft {
             id: "T",
             title: "",
             server: "coap://127.0.0.1:5683",
-            endpoints: &["*"],
+            endpoints: &[endpoint],
             reviewed: "2026-11-24".parse().expect("a date"),
             expires: "2027-06-01".parse().expect("a date"),
             by: "fuzz",
             clock: Some("fuzz"),
             abp: Some("fuzz"),
             accept: Some("no other users on this host"),
-            needs_reserve: false,
+            needs_reserve,
         };
         analyses.add(Path::new("t.toml"), &draft.text());
     }

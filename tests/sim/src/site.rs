@@ -115,6 +115,12 @@ pub fn has_credential(n: usize) -> bool {
     n % 4 < 2
 }
 
+/// Endpoints of the nodes with a credential, which need DTLS in reserve, and of those without, by their last digit.
+const KINDS: [(&[&str], bool); 2] = [
+    (&["*0", "*1", "*4", "*5", "*8", "*9", "*c", "*d"], true),
+    (&["*2", "*3", "*6", "*7", "*a", "*b", "*e", "*f"], false),
+];
+
 fn credential(n: usize) -> Arc<config::Credential> {
     let key = config::Secret::new(zeroize::Zeroizing::new(key(n, 3).to_vec()));
     Arc::new(config::Credential::Psk { identity: endpoint(n).into_bytes(), key })
@@ -197,20 +203,20 @@ impl Folder {
     #[must_use]
     pub fn analyses(self) -> Analyses {
         let mut analyses = Analyses::default();
-        for (address, named) in SERVERS.iter().zip(self.named) {
-            if named {
+        for (address, _) in SERVERS.iter().zip(self.named).filter(|(_, named)| *named) {
+            for (endpoints, needs_reserve) in KINDS {
                 let draft = Draft {
-                    id: &format!("TA-{address}"),
+                    id: &format!("TA-{address}-{needs_reserve}"),
                     title: "simulated",
                     server: &format!("coap://{address}"),
-                    endpoints: &["*"],
+                    endpoints,
                     reviewed: "2026-11-24".parse().expect("a date"),
                     expires: "2027-06-01".parse().expect("a date"),
                     by: "the simulation",
                     clock: Some("simulated"),
                     abp: Some("simulated"),
                     accept: Some("no other users on this host"),
-                    needs_reserve: false,
+                    needs_reserve,
                 };
                 analyses.add(Path::new("ta.toml"), &draft.text());
             }

@@ -347,8 +347,12 @@ impl World {
                 return Some(move || Input::Up(session, Up { local_port, security: Security::Clear }));
             }
             Output::Open { session, to: Target::Dtls { server, node }, local_port } => {
-                let index = usize::from(server != "east");
-                self.dtls.begin(now, Handshake { session: *session, node: node.0, index, local_port: *local_port });
+                let (session, index, local_port) = (*session, usize::from(server != "east"), *local_port);
+                self.dtls.begin(now, Handshake { session, node: node.0, index, local_port, rehearsal: false });
+            }
+            Output::Rehearse { session, server, node } => {
+                let (session, index) = (*session, usize::from(server != "east"));
+                self.dtls.begin(now, Handshake { session, node: node.0, index, local_port: None, rehearsal: true });
             }
             Output::Send(session, bytes) => self.send(*session, bytes),
             Output::Close(session) => {
@@ -413,6 +417,14 @@ impl World {
     fn handshakes(&mut self) {
         while let Some((handshake, security)) = self.dtls.ended(self.now) {
             let session = handshake.session;
+            if handshake.rehearsal {
+                self.count(if security.is_some() { "rehearsals" } else { "rehearsals_failed" });
+                self.input(|| {
+                    let failed = security.is_none().then(|| Down::new(Reason::NoAnswer, ""));
+                    Input::Rehearsed(session, failed)
+                });
+                continue;
+            }
             let Some(security) = security else {
                 self.count("handshakes_failed");
                 self.input(|| Input::Down(session, Down::new(Reason::NoAnswer, "")));
