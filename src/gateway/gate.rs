@@ -145,6 +145,14 @@ impl Gate {
         })
     }
 
+    /// Whether the verdict was latched before and is so still: what else comes and goes meanwhile, such as a bearer that flaps,
+    /// is shown to who asks, and neither said nor recorded.
+    fn is_no_news(&self, id: NodeId, former: Option<&Decision>) -> bool {
+        let latched = |decision: &Decision| decision.objections.iter().any(|one| one.rule == Rule::Ta15);
+        let both = former.zip(self.decision(id));
+        both.is_some_and(|(was, is)| latched(was) && latched(is) && was.verdict == is.verdict)
+    }
+
     /// The reserve of a node.
     pub(super) fn reserve(&mut self, id: NodeId) -> Option<&mut Reserve> {
         self.nodes.get_mut(&id).map(|gated| &mut gated.reserve)
@@ -290,7 +298,8 @@ impl Gateway {
             let again = self.judge_once(today);
             changed.extend(again.into_iter().map(|(id, _)| (id, None)));
         }
-        self.say_decisions(now, changed.iter().map(|(id, _)| *id).collect());
+        let news = changed.iter().filter(|(id, former)| !self.gate.is_no_news(*id, former.as_deref()));
+        self.say_decisions(now, news.map(|(id, _)| *id).collect());
         for (id, _) in changed {
             self.apply_decision(now, id);
         }

@@ -1,5 +1,6 @@
 //! What is really on the wire: dumpcap captures the loopback, tshark reads it.
 
+use crate::namespace::Namespace;
 use crate::record::Record;
 use serde_json::Value;
 use std::io::Read;
@@ -23,28 +24,66 @@ struct Written {
 }
 
 /// A capture under way.
-pub struct Capture {
+pub struct Capture<'a> {
     dumpcap: Child,
     written: Arc<(Mutex<Written>, Condvar)>,
-    probe: UdpSocket,
+    probe: Probe<'a>,
     port: u16,
 }
 
-impl Capture {
+/// How a datagram is sent that shows up in the capture.
+enum Probe<'a> {
+    /// To ourselves.
+    Loopback(UdpSocket),
+    /// From a namespace to an address and port.
+    From(&'a Namespace, String),
+}
+
+impl Probe<'_> {
+    fn send(&self, text: &str) {
+        match self {
+            Probe::Loopback(socket) => assert_eq!(socket.send(text.as_bytes()).unwrap(), text.len()),
+            Probe::From(namespace, to) => namespace.send(to, text),
+        }
+    }
+}
+
+/// A captured datagram.
+#[derive(Debug)]
+pub struct Datagram {
+    pub from_port: u16,
+    pub to_port: u16,
+    pub payload: Vec<u8>,
+}
+
+impl Capture<'static> {
     /// Captures what goes to and from a UDP port on the loopback; when this returns, it does.
-    pub fn start(port: u16) -> Capture {
+    pub fn start(port: u16) -> Capture<'static> {
         Capture::with_others(port, &[])
     }
 
     /// The same, with what goes to and from other ports as well; [`Trace::datagrams`] counts it.
-    pub fn with_others(port: u16, others: &[u16]) -> Capture {
+    pub fn with_others(port: u16, others: &[u16]) -> Capture<'static> {
         let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
         probe.connect(probe.local_addr().unwrap()).unwrap();
         let mut filter = format!("udp port {port} or udp port {}", probe.local_addr().unwrap().port());
         others.iter().for_each(|other| filter += &format!(" or udp port {other}"));
+        Capture::run(&mut Command::new("dumpcap"), "lo", &filter, Probe::Loopback(probe), port)
+    }
+}
+
+impl<'a> Capture<'a> {
+    /// Captures all UDP on an interface of a namespace that leads to `to`, an address and port as `ADDRESS/PORT` where
+    /// nobody listens.
+    pub fn within(namespace: &'a Namespace, interface: &str, to: &str) -> Capture<'a> {
+        let probe = Probe::From(namespace, to.into());
+        Capture::run(&mut namespace.command("dumpcap"), interface, "udp", probe, 0)
+    }
+
+    fn run(dumpcap: &mut Command, interface: &str, filter: &str, probe: Probe<'a>, port: u16) -> Capture<'a> {
         // Into a pipe it writes at once, into a file twice a second.
-        let mut dumpcap = Command::new("dumpcap")
-            .args(["-q", "-i", "lo", "-f", &filter, "-w", "-"])
+        let mut dumpcap = dumpcap
+            .args(["-q", "-i", interface, "-f", filter, "-w", "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -66,22 +105,23 @@ impl Capture {
             }
         });
         let mut capture = Capture { dumpcap, written, probe, port };
-        capture.probe(b"lpwad: the capture begins");
+        capture.probe("lpwad: the capture begins");
         capture
     }
 
     /// What was sent before this call is in the trace.
     pub fn stop(mut self) -> Trace {
-        self.probe(b"lpwad: the capture ends");
+        self.probe("lpwad: the capture ends");
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), &self.written.0.lock().unwrap().bytes).unwrap();
         Trace { dir, port: self.port }
     }
 
     /// Sends a datagram to ourselves until it shows up: packets are captured in order.
-    fn probe(&mut self, text: &[u8]) {
+    fn probe(&mut self, text: &str) {
         for _ in 0..PROBES {
-            self.probe.send(text).unwrap();
+            self.probe.send(text);
+            let text = text.as_bytes();
             let absent = |written: &mut Written| !written.ended && !contains(&written.bytes, text);
             let guard = self.written.0.lock().unwrap();
             let (written, _) = self.written.1.wait_timeout_while(guard, PROBE_WAIT, absent).unwrap();
@@ -95,11 +135,11 @@ impl Capture {
         let _ = self.dumpcap.kill();
         let mut said = String::new();
         let _ = self.dumpcap.stderr.take().unwrap().read_to_string(&mut said);
-        panic!("dumpcap captures nothing on the loopback (it needs root, or the group wireshark): {said}");
+        panic!("dumpcap captures nothing (it needs root, or the group wireshark): {said}");
     }
 }
 
-impl Drop for Capture {
+impl Drop for Capture<'_> {
     fn drop(&mut self) {
         let _ = self.dumpcap.kill();
         let _ = self.dumpcap.wait();
@@ -134,6 +174,25 @@ impl Trace {
         let output = tshark.args(["-T", "fields", "-e", "frame.number"]).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).lines().count()
+    }
+
+    /// All datagrams but the probes.
+    pub fn all(&self) -> Vec<Datagram> {
+        let mut tshark = Command::new("tshark");
+        tshark.arg("-r").arg(self.dir.path().join(FILE)).args(["-Y", "udp", "-T", "fields"]);
+        let fields = tshark.args(["-e", "udp.srcport", "-e", "udp.dstport", "-e", "udp.payload"]);
+        let output = fields.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let datagrams = text.lines().map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            Datagram {
+                from_port: fields[0].parse().unwrap(),
+                to_port: fields[1].parse().unwrap(),
+                payload: lpwad_link::hex::decode(fields[2]).unwrap(),
+            }
+        });
+        datagrams.filter(|datagram| !datagram.payload.starts_with(b"lpwad: the capture")).collect()
     }
 
     fn read(&self, more: &[&str]) -> Vec<Record> {

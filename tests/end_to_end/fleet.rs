@@ -17,8 +17,8 @@ fn key(n: usize, of: u64) -> String {
 }
 
 /// The nodes and the air between them and the gateway.
-struct Fleet {
-    site: Site,
+pub struct Fleet {
+    pub site: Site,
     fifo: File,
     counters: Vec<u32>,
 }
@@ -26,14 +26,19 @@ struct Fleet {
 impl Fleet {
     /// `nodes` nodes with fixed addresses; as many DTLS sessions may be live as `live` says.
     fn new(leshan: &mut Leshan, nodes: usize, live: usize) -> Fleet {
+        let server = format!("secure_uri = \"coaps://127.0.0.1:{}\"\n", leshan.coaps_port.unwrap());
+        Fleet::at(leshan, nodes, live, &server)
+    }
+
+    /// The same at a server with this section.
+    pub fn at(leshan: &mut Leshan, nodes: usize, live: usize, server: &str) -> Fleet {
         let site = Site::new(0, "");
         let path = site.path("frames");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
         let mut config = format!(
             "[gateway]\nrx1_delay_s = 1\ndtls_live_sessions = {live}\n[[radio]]\nname = \"air\"\nplugin = \"example-python\"\n\
-             settings = {{ file = \"{}\" }}\n[[server]]\nname = \"site\"\nsecure_uri = \"coaps://127.0.0.1:{}\"\n",
-            path.display(),
-            leshan.coaps_port.unwrap()
+             settings = {{ file = \"{}\" }}\n[[server]]\nname = \"site\"\n{server}",
+            path.display()
         );
         let mut keys = String::new();
         for n in 0..nodes {
@@ -57,7 +62,7 @@ impl Fleet {
     }
 
     /// Node `n` sends a temperature in tenths of a degree.
-    fn uplink(&mut self, n: usize, tenths: u8, confirmed: bool) {
+    pub fn uplink(&mut self, n: usize, tenths: u8, confirmed: bool) {
         let bytes = |digits: String| <[u8; 16]>::try_from(lpwad_link::hex::decode(&digits).unwrap()).unwrap();
         let mut creator = lorawan::creator::DataPayloadCreator::<_, lorawan::default_crypto::DefaultFactory>::new();
         creator.set_uplink(true).set_confirmed(confirmed).set_f_port(1).set_fcnt(self.counters[n]);
@@ -69,7 +74,7 @@ impl Fleet {
     }
 
     /// All nodes speak, `ahead` more than were answered, until the gateway says `event` of each.
-    fn speak(&mut self, gateway: &mut Process, tenths: u8, event: &str, ahead: usize) {
+    pub fn speak(&mut self, gateway: &mut Process, tenths: u8, event: &str, ahead: usize) {
         let mark = gateway.mark();
         let nodes = self.counters.len();
         let mut spoken = 0;

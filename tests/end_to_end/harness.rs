@@ -1,5 +1,6 @@
 //! Eclipse Leshan as a process: `tests/interop/leshan`, whose README describes the lines.
 
+use crate::namespace::Namespace;
 use crate::site::Process;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -20,12 +21,25 @@ impl Leshan {
 
     /// With these options of the harness.
     pub fn with(options: &[&str]) -> Leshan {
+        Leshan::run(&mut Leshan::command(options))
+    }
+
+    /// The same in a namespace.
+    pub fn within(namespace: &Namespace, options: &[&str]) -> Leshan {
+        Leshan::run(&mut namespace.wrap(&Leshan::command(options)))
+    }
+
+    fn command(options: &[&str]) -> Command {
         let jar = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/leshan/target/leshan-harness.jar");
         assert!(std::path::Path::new(jar).is_file(), "{jar} is missing: run the tests by `cargo xtask test`");
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/leshan/models");
         let mut command = Command::new("java");
         command.args(["-Xmx256m", "-jar", jar, "--models", models]).args(options);
-        let mut process = Process::start("leshan", &mut command);
+        command
+    }
+
+    fn run(command: &mut Command) -> Leshan {
+        let mut process = Process::start("leshan", command);
         let ready = process.wait_event("ready");
         let port = |name: &str| ready[name].as_u64().map(|port| port as u16);
         Leshan { process, port: port("port").unwrap(), coaps_port: port("coaps_port"), next: 0 }

@@ -4,6 +4,7 @@
 
 mod air_trace;
 mod backlog;
+mod bearer;
 mod capture;
 mod cli;
 mod demo;
@@ -21,6 +22,7 @@ mod keys;
 mod kill;
 mod leshan;
 mod lora_e5;
+mod namespace;
 mod pki;
 mod plugin;
 mod policy;

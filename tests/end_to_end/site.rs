@@ -168,11 +168,16 @@ pub fn endpoint(n: usize) -> String {
     format!("urn:dev:mac:{}", eui(n))
 }
 
-/// A threat analysis that permits a clear session to a loopback server, from `since` days ago for `days` days.
-pub fn analysis(server: &str, since: u32, days: u32) -> String {
+/// The day.
+pub fn today() -> Day {
     #[expect(clippy::disallowed_methods, reason = "an analysis is valid today")]
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let reviewed = Day(Day::of_unix_ms(unix.as_millis() as u64).0 - since);
+    Day::of_unix_ms(unix.as_millis() as u64)
+}
+
+/// A threat analysis that permits a clear session to a loopback server, from `since` days ago for `days` days.
+pub fn analysis(server: &str, since: u32, days: u32) -> String {
+    let reviewed = Day(today().0 - since);
     Draft {
         id: "TEST",
         title: "Test",

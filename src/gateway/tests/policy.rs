@@ -72,7 +72,7 @@ fn ta15_ten_flaps_are_one_change_of_the_verdict_and_only_rearm_restores_it() {
         rig.input(Input::Facts(in_step(true)));
         rig.run_to(rig.now + S(6));
     }
-    assert_eq!(rig.said(Kind::PolicyLatched), 1);
+    assert_eq!((rig.said(Kind::PolicyLatched), rig.said(Kind::PolicyVerdict)), (1, 1));
     let opened = rig.outputs.iter().filter(|output| matches!(output, Output::Open { .. })).count();
     assert_eq!(opened, 1, "one DTLS session, and it stays");
     assert_eq!((verdict(&rig).as_str(), rules(&rig)), ("dtls-psk", serde_json::json!(["TA15", "TA12"])));

@@ -47,6 +47,7 @@ public final class Harness {
                 .setObjectModelProvider(new VersionedModelProvider(models(options.models)))
                 .setClientAwakeTimeProvider(new StaticClientAwakeTimeProvider(options.awakeMs))
                 .setSecurityStore(security.store)
+                .setAuthorizer(security.authorizer(options.clearToo))
                 .setPrivateKey(options.privateKey)
                 .setPublicKey(options.chain == null ? options.publicKey : null)
                 .setCertificateChain(options.chain)

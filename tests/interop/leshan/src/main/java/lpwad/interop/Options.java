@@ -24,6 +24,8 @@ final class Options {
     InetSocketAddress coaps;
     File models;
     int awakeMs = 93_000;
+    /** An endpoint with a credential may also come without. */
+    boolean clearToo;
     /** Null: Californium's own. */
     Integer blockSize;
     /** Null: those of RFC 7925 for which there are credentials. */
@@ -56,6 +58,7 @@ final class Options {
         switch (name) {
             case "--coap" -> coap = address(value);
             case "--coaps" -> coaps = address(value);
+            case "--clear-too" -> clearToo = Boolean.parseBoolean(value);
             case "--models" -> models = new File(value);
             case "--awake-ms" -> awakeMs = Integer.parseInt(value);
             case "--block-size" -> blockSize = Integer.valueOf(value);
@@ -74,7 +77,7 @@ final class Options {
             case "--cert" -> chain = certificates(value);
             case "--trust" -> trusted = certificates(value);
             default -> throw new IllegalArgumentException("unknown option " + name
-                    + "; there are --coap HOST:PORT, --coaps HOST:PORT, --models DIR, --awake-ms MS, --block-size BYTES,"
+                    + "; there are --coap HOST:PORT, --coaps HOST:PORT, --clear-too true, --models DIR, --awake-ms MS, --block-size BYTES,"
                     + " --suites NAME,.., --cid LENGTH, --key FILE, --cert FILE, --trust FILE");
         }
     }

@@ -7,6 +7,9 @@ import java.security.PublicKey;
 import java.security.spec.X509EncodedKeySpec;
 import java.util.Base64;
 import org.eclipse.leshan.core.util.Hex;
+import org.eclipse.leshan.server.security.Authorization;
+import org.eclipse.leshan.server.security.Authorizer;
+import org.eclipse.leshan.server.security.DefaultAuthorizer;
 import org.eclipse.leshan.server.security.InMemorySecurityStore;
 import org.eclipse.leshan.server.security.NonUniqueSecurityInfoException;
 import org.eclipse.leshan.server.security.SecurityInfo;
@@ -15,6 +18,14 @@ import org.eclipse.leshan.server.security.SecurityInfo;
 final class Security {
 
     final InMemorySecurityStore store = new InMemorySecurityStore();
+
+    /** Leshan's own rules; with {@code clearToo} anybody may come in clear as well, whatever the store says. */
+    Authorizer authorizer(boolean clearToo) {
+        Authorizer rules = new DefaultAuthorizer(store);
+        return (request, registration, sender) -> clearToo && !sender.getIdentity().isSecure()
+                ? Authorization.approved()
+                : rules.isAuthorized(request, registration, sender);
+    }
 
     /** Replaces what is there for the endpoint; answers whether there was something. */
     boolean add(JsonNode command) {
