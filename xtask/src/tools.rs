@@ -16,7 +16,7 @@ struct Tool {
 }
 
 /// For the tests.
-const FOR_TESTS: [Tool; 5] = [
+const FOR_TESTS: [Tool; 6] = [
     Tool {
         name: "a Java development kit, 17 or newer",
         package: "openjdk-17-jdk-headless",
@@ -36,6 +36,12 @@ const FOR_TESTS: [Tool; 5] = [
         package: "tshark",
         why: "tests assert what is on the wire",
         check: capture,
+    },
+    Tool {
+        name: "ip and ss",
+        package: "iproute2",
+        why: "tests make hosts of their own, in network namespaces",
+        check: iproute,
     },
 ];
 
@@ -92,6 +98,11 @@ fn capture() -> Result<(), String> {
     opens.then_some(()).ok_or_else(|| {
         "dumpcap may not: be root, or join the group wireshark after `dpkg-reconfigure wireshark-common`".into()
     })
+}
+
+fn iproute() -> Result<(), String> {
+    let there = ["ip", "ss"].into_iter().all(|program| first_line(program, "-V").is_some());
+    there.then_some(()).ok_or_else(|| "no ip or no ss".into())
 }
 
 /// First line that `program` prints about its version, if it can be run and succeeds.
