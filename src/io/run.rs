@@ -208,7 +208,11 @@ impl Shell {
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
                 () = tick => self.input(Input::Tick),
-                _ = looks.tick() => self.input(Input::Facts(facts::host())),
+                _ = looks.tick() => {
+                    self.input(Input::Facts(facts::host()));
+                    let ended = self.sessions.expire(self.clock.now());
+                    self.inputs(ended);
+                }
                 Some(input) = self.inputs.recv() => self.input(input),
                 done = self.handshaken.recv() => match done {
                     Some(done) => {

@@ -6,6 +6,7 @@ mod air_trace;
 mod backlog;
 mod capture;
 mod cli;
+mod clock;
 mod demo;
 mod disk;
 mod dtls;
