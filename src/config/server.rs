@@ -5,7 +5,7 @@ use super::document::At;
 use super::error::ConfigError;
 use super::file::Server as Raw;
 use super::keys::CERTIFICATE;
-use super::{Checker, Scheme, Security, Server, ServerUri};
+use super::{Checker, DtlsMode, Scheme, Security, Server, ServerUri};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +88,13 @@ impl Server {
         let trust = [&self.dtls.server_public_key, &self.dtls.trust_anchors, &self.dtls.server_certificate];
         let [key, anchors, certificate] = trust.map(|part| part.as_deref().unwrap_or_default());
         digest(&[self.name.as_bytes(), uri.as_bytes(), key, anchors, certificate])
+    }
+
+    /// Whether a handshake by a credential of this kind holds dates against the clock: a chain of certificates has some that
+    /// count; a pinned certificate, a raw public key and a pre-shared key have none.
+    #[must_use]
+    pub fn dates_count(&self, mode: DtlsMode) -> bool {
+        mode == DtlsMode::X509 && self.dtls.server_certificate.is_none()
     }
 }
 

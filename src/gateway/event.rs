@@ -174,7 +174,7 @@ events! {
     DtlsProtocol = "dtls-protocol", Warn;
     /// The server refused with another alert.
     DtlsAlert = "dtls-alert", Warn;
-    /// The server closed the session; it is opened again when the node speaks.
+    /// The server closed the session, or its certificate has expired since; it is opened again when the node speaks.
     DtlsEnded = "dtls-ended", Info;
     /// Too many forged records came; the session is renewed.
     DtlsForged = "dtls-forged", Warn;

@@ -292,15 +292,18 @@ impl Gateway {
             self.save_gate();
         }
         self.say_expiries(today);
-        let mut changed = self.judge_once(today);
-        if cause == Cause::Live && self.latch(&changed) {
+        let changed = self.judge_once(today);
+        let latched = cause == Cause::Live && self.latch(&changed);
+        let mut formers: BTreeMap<NodeId, Option<Arc<Decision>>> = changed.into_iter().collect();
+        if latched {
             self.save_gate();
-            let again = self.judge_once(today);
-            changed.extend(again.into_iter().map(|(id, _)| (id, None)));
+            for (id, former) in self.judge_once(today) {
+                formers.entry(id).or_insert(former);
+            }
         }
-        let news = changed.iter().filter(|(id, former)| !self.gate.is_no_news(*id, former.as_deref()));
-        self.say_decisions(now, news.map(|(id, _)| *id).collect());
-        for (id, _) in changed {
+        let news = formers.iter().filter(|(id, former)| !self.gate.is_no_news(**id, former.as_deref()));
+        self.say_decisions(now, &news.map(|(id, _)| *id).collect());
+        for id in formers.into_keys() {
             self.apply_decision(now, id);
         }
     }
@@ -348,9 +351,9 @@ impl Gateway {
     }
 
     /// One event for each decision that is new, with the number of its nodes.
-    fn say_decisions(&mut self, now: Now, changed: Vec<NodeId>) {
+    fn say_decisions(&mut self, now: Now, changed: &BTreeSet<NodeId>) {
         let mut said: Vec<(usize, Arc<Decision>, usize, NodeId)> = Vec::new();
-        for id in changed {
+        for id in changed.iter().copied() {
             let Some(node) = self.fleet.get(id) else { continue };
             let Some(decision) = self.gate.nodes.get(&id).and_then(|gated| gated.decision.clone()) else { continue };
             match said.iter_mut().find(|(server, known, ..)| *server == node.server && *known == decision) {
@@ -407,13 +410,20 @@ impl Gateway {
         number
     }
 
-    /// Closes the session of a node if its decision does not permit it any more, and opens DTLS in its place.
+    /// Closes the session of a node if its decision does not permit it any more, and opens DTLS in its place. Where there was
+    /// no way and is one now, a node that has spoken meanwhile need not speak again.
     fn apply_decision(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get_mut(id) else { return };
         node.told_refused = false;
         let way = match &node.session.state {
             SessionState::Opening(way) => *way,
             SessionState::Open(security) => security.way(),
+            SessionState::Closed if node.spoke => {
+                if self.gate.permits(id, Way::Dtls) && self.is_there(now, id) {
+                    self.speak(now, id);
+                }
+                return;
+            }
             SessionState::Closed | SessionState::Failed { .. } => return,
         };
         if self.gate.permits(id, way) {

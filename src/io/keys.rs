@@ -87,7 +87,7 @@ impl Keys {
                 made
             }
         }?;
-        let needs_clock = credential.mode() == DtlsMode::X509 && server.config.dtls.server_certificate.is_none();
+        let needs_clock = server.config.dates_count(credential.mode());
         let credential = of_node(&credential)?;
         Ok(Opening { uri: server.uri.clone(), context, credential, binding, needs_clock })
     }

@@ -214,7 +214,11 @@ impl Shell {
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
                 () = tick => self.input(Input::Tick),
-                _ = looks.tick() => self.look(),
+                _ = looks.tick() => {
+                    self.look();
+                    let ended = self.sessions.expire(self.clock.now());
+                    self.inputs(ended);
+                }
                 changed = changed(changes.as_ref()) => {
                     if let Err(error) = changed {
                         unwatched(error);

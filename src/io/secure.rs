@@ -152,6 +152,18 @@ impl Sessions {
         changed.into_iter().map(end).collect()
     }
 
+    /// Ends the sessions whose server's certificate has expired since; the next ones begin with a full handshake.
+    pub fn expire(&mut self, now: Now) -> Vec<Input> {
+        let over = |link: &Link| match link {
+            Link::Dtls(live) => now.unix_ms.zip(live.session.ends_unix_ms()).is_some_and(|(now, end)| now >= end),
+            Link::Clear => false,
+        };
+        let over: Vec<NodeId> = self.links.iter().filter(|(_, link)| over(link)).map(|(id, _)| *id).collect();
+        over.iter().for_each(|id| self.close(*id));
+        let down = |id| Input::Down(id, Down::new(Reason::Ended, "the server's certificate has expired"));
+        over.into_iter().map(down).collect()
+    }
+
     /// Removes what was exported of nodes that have no credential any more.
     pub fn forget_exports(&self, disk: &mut Disk) {
         let gone: Vec<DevEui> = disk.exported().filter(|node| !self.keys.has_credential(*node)).collect();

@@ -194,6 +194,11 @@ fn conclude(case: &Case, refused: Option<String>, objections: &[Objection]) -> (
         return (Verdict::Nosec, vec![Rule::Ta10], "every obligation is discharged or accepted".into());
     };
     let problem = match (&case.server.secure_uri, case.credential) {
+        (Some(_), Some(mode)) if case.today.is_none() && case.server.dates_count(mode) => {
+            let why = "certificates have dates, and the clock is wrong, or earlier than it once was (if it is right now: \
+                       `lpwad policy rearm`)";
+            return (Verdict::Refuse, vec![first.rule, Rule::Ta12], format!("{}; and {why}", first.why));
+        }
         (Some(_), Some(mode)) => {
             let reason = format!("{}; so DTLS", first.why);
             return (Verdict::Dtls(mode), vec![first.rule, Rule::Ta12], reason);

@@ -49,6 +49,9 @@ pub struct Inputs {
     pub dtls_by_choice: bool,
     /// Kind of the node's credential.
     pub credential: Option<String>,
+    /// Whether dates of certificates count for it. Older records do not have it, and are derived without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dates_count: bool,
     /// What was seen.
     pub facts: Facts,
     /// The day, if the clock was trusted.
@@ -122,6 +125,7 @@ impl Inputs {
             secure_uri: case.server.secure_uri.as_ref().map(ToString::to_string),
             dtls_by_choice: case.server.security == Security::Dtls,
             credential: case.credential.map(|mode| mode.verdict().into()),
+            dates_count: case.credential.is_some_and(|mode| case.server.dates_count(mode)),
             facts: case.facts.clone(),
             today: case.today,
             latched: case.latched.map(str::to_string),
@@ -145,13 +149,15 @@ impl Inputs {
                 (_, _, None) => return Err(BadRecord::Incomplete),
             }
         }
+        // Which certificate is pinned does not matter to a decision, only that one is.
+        let server_certificate = (!self.dates_count).then(Vec::new);
         let server = Server {
             name: self.server.clone(),
             uri: self.uri.as_ref().and_then(|uri| uri.parse().ok()),
             secure_uri: self.secure_uri.as_ref().and_then(|uri| uri.parse().ok()),
             security: if self.dtls_by_choice { Security::Dtls } else { Security::Auto },
             reachable: false,
-            dtls: Dtls::default(),
+            dtls: Dtls { server_certificate, ..Dtls::default() },
         };
         let modes = [DtlsMode::Psk, DtlsMode::Rpk, DtlsMode::X509];
         let credential = modes.into_iter().find(|mode| Some(mode.verdict()) == self.credential.as_deref());

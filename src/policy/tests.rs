@@ -113,6 +113,31 @@ fn w1_lorawan_with_network_and_server_on_this_host_is_nosec_and_lists_what_is_ac
     assert!(decision.warnings.is_empty());
 }
 
+#[test]
+fn ta12_certificates_under_anchors_need_a_clock_and_nothing_else_does() {
+    let secure = Some("coaps://127.0.0.1:5684");
+    let anchored = server("coap://127.0.0.1:5683", secure);
+    let mut pinned = anchored.clone();
+    pinned.dtls.server_certificate = Some(vec![0x30]);
+    let table = [
+        (DtlsMode::Psk, &anchored, "dtls-psk"),
+        (DtlsMode::Rpk, &anchored, "dtls-rpk"),
+        (DtlsMode::X509, &pinned, "dtls-x509"),
+        (DtlsMode::X509, &anchored, "refuse"),
+    ];
+    for (mode, server, verdict) in table {
+        let site = Site { server: server.clone(), credential: Some(mode), today: None, ..Site::local() };
+        for (texts, rule) in [(vec![local("2027-05-02")], Rule::Ta02), (vec![], Rule::Ta03)] {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let decision = site.decide(&texts);
+            assert_eq!(outcome(&decision), (verdict, &[rule, Rule::Ta12][..]), "{decision:#?}");
+            assert_eq!(decision.reason.contains("certificates have dates"), verdict == "refuse", "{}", decision.reason);
+        }
+        let with_clock = Site { today: Site::local().today, ..site };
+        assert_eq!(with_clock.decide(&[]).verdict, Verdict::Dtls(mode));
+    }
+}
+
 /// W1 with the server on the LAN and nothing on the way there.
 fn lan() -> String {
     local("2027-05-02")

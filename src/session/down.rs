@@ -85,7 +85,7 @@ reasons! {
     Protocol = "protocol", 60 s, "see the reason; the server, or somebody on the way, does not keep to RFC 7925";
     /// The server refused with an alert of another kind.
     Alert = "alert", 60 s, "see the reason and the server's log";
-    /// The server closed the session.
+    /// The server closed the session, or its certificate has expired since.
     Ended = "ended", 5 s, "nothing: it is opened again when the node speaks";
     /// Too many forged records came; the session is renewed.
     Forged = "forged", 5 s, "somebody sends records in the server's name; they were dropped";

@@ -109,6 +109,11 @@ impl<'a> Capture<'a> {
         capture
     }
 
+    /// A mark: what was sent before this call lies before it in the trace.
+    pub fn mark(&mut self, name: &str) {
+        self.probe(name);
+    }
+
     /// What was sent before this call is in the trace.
     pub fn stop(mut self) -> Trace {
         self.probe("lpwad: the capture ends");
@@ -169,11 +174,22 @@ impl Trace {
 
     /// How many datagrams went to or from a port.
     pub fn datagrams(&self, port: u16) -> usize {
+        self.frames(&format!("udp.port=={port}")).len()
+    }
+
+    /// How many of them went after a mark.
+    pub fn datagrams_after(&self, mark: &str, port: u16) -> usize {
+        let mark = self.frames(&format!("udp.payload contains \"{mark}\"")).first().copied().expect("the mark");
+        self.frames(&format!("udp.port=={port}")).into_iter().filter(|frame| *frame > mark).count()
+    }
+
+    /// Numbers of the frames that a filter lets through.
+    fn frames(&self, filter: &str) -> Vec<u64> {
         let mut tshark = Command::new("tshark");
-        tshark.arg("-r").arg(self.dir.path().join(FILE)).args(["-Y", &format!("udp.port=={port}")]);
+        tshark.arg("-r").arg(self.dir.path().join(FILE)).args(["-Y", filter]);
         let output = tshark.args(["-T", "fields", "-e", "frame.number"]).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).lines().count()
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect()
     }
 
     /// All datagrams but the probes.

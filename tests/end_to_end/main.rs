@@ -7,6 +7,7 @@ mod backlog;
 mod bearer;
 mod capture;
 mod cli;
+mod clock;
 mod demo;
 mod disk;
 mod dtls;

@@ -29,7 +29,7 @@ impl Pki {
     pub fn authority(&self, name: &str) {
         self.key(name);
         let (key, certificate) = (self.path(&format!("{name}.key")), self.path(&format!("{name}.pem")));
-        self.openssl(&["req", "-x509", "-new", "-key", &key, "-subj", "/CN=ca", "-days", "2", "-out", &certificate]);
+        self.openssl(&["req", "-x509", "-new", "-key", &key, "-subj", "/CN=ca", "-days", "30", "-out", &certificate]);
     }
 
     /// A new key on the curve P-256, mode 0600, with its public key beside it.

@@ -168,11 +168,16 @@ pub fn endpoint(n: usize) -> String {
     format!("urn:dev:mac:{}", eui(n))
 }
 
+/// The real time, in ms since 1970: files that a test writes are valid today.
+pub fn unix_ms() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "processes under test read the real clock")]
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    unix.as_millis() as u64
+}
+
 /// The day.
 pub fn today() -> Day {
-    #[expect(clippy::disallowed_methods, reason = "an analysis is valid today")]
-    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Day::of_unix_ms(unix.as_millis() as u64)
+    Day::of_unix_ms(unix_ms())
 }
 
 /// A threat analysis that permits a clear session to a loopback server, from `since` days ago for `days` days.

@@ -16,7 +16,7 @@ struct Tool {
 }
 
 /// For the tests.
-const FOR_TESTS: [Tool; 6] = [
+const FOR_TESTS: [Tool; 7] = [
     Tool {
         name: "a Java development kit, 17 or newer",
         package: "openjdk-17-jdk-headless",
@@ -43,6 +43,7 @@ const FOR_TESTS: [Tool; 6] = [
         why: "tests make hosts of their own, in network namespaces",
         check: iproute,
     },
+    Tool { name: "faketime", package: "faketime", why: "tests run the daemon in another time", check: faketime },
 ];
 
 /// Fails with a list of what is missing for the tests, and how to get it.
@@ -89,6 +90,10 @@ fn python() -> Result<(), String> {
 
 fn openssl() -> Result<(), String> {
     first_line("openssl", "version").map(|_| ()).ok_or_else(|| "no openssl".into())
+}
+
+fn faketime() -> Result<(), String> {
+    first_line("faketime", "--version").map(|_| ()).ok_or_else(|| "no faketime".into())
 }
 
 fn capture() -> Result<(), String> {

@@ -3,17 +3,18 @@
 
 use std::net::IpAddr;
 
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::Id;
-use openssl::ssl::{SslContextBuilder, SslRef, SslVerifyMode};
+use openssl::ssl::{SslContextBuilder, SslRef, SslSessionRef, SslVerifyMode};
 use openssl::stack::StackRef;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags};
 use openssl::x509::{X509, X509Ref, X509StoreContext, X509StoreContextRef};
 use thiserror::Error;
 
-use crate::context::is_domain_name;
+use crate::context::{Trust, is_domain_name};
 use crate::ffi;
 use crate::notes::{self, Notes};
 use crate::x509::{X509Anchor, X509Trust};
@@ -194,6 +195,20 @@ pub(crate) fn prepare(ssl: &mut SslRef, trust: &X509Trust, host: &str, unix_ms: 
         }
     }
     Ok(())
+}
+
+/// When the server's certificate of a session ends, in ms since 1970: from then on the session stands on nothing. `None` if
+/// dates do not count for this trust. Of the chain above it nothing is known any more.
+pub(crate) fn ends_unix_ms(session: &SslSessionRef, trust: &Trust) -> Option<u64> {
+    let certificate = ffi::server_certificate(session)?;
+    // One whose date cannot be read has ended.
+    matches!(trust, Trust::X509(X509Trust::Anchors(_))).then(|| unix_ms(certificate.not_after()).unwrap_or(0))
+}
+
+fn unix_ms(time: &Asn1TimeRef) -> Option<u64> {
+    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    let seconds = i64::from(since.days) * 86_400 + i64::from(since.secs);
+    u64::try_from(seconds).ok()?.checked_mul(1000)
 }
 
 fn judge(fine: bool, store: &mut X509StoreContextRef) -> bool {

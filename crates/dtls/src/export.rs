@@ -10,8 +10,9 @@ use openssl::ssl::{SslSession, SslSessionRef};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::ffi;
+use crate::context::Trust;
 use crate::profile::FragmentLength;
+use crate::{chain, ffi};
 
 const VERSION: u8 = 1;
 const HEADER: usize = 1 + 32 + 32 + 1;
@@ -75,6 +76,11 @@ impl ExportedSession {
     /// refuses another (RFC 6066 §4).
     pub(crate) fn agrees_with(&self, length: FragmentLength) -> bool {
         [0, length.code()].contains(&ffi::max_fragment_length(&self.0))
+    }
+
+    /// Whether the server's certificate has ended, where dates count and the time is known: resuming would not look at it.
+    pub(crate) fn has_ended(&self, trust: &Trust, unix_ms: Option<u64>) -> bool {
+        unix_ms.zip(chain::ends_unix_ms(&self.0, trust)).is_some_and(|(now, end)| now >= end)
     }
 
     pub(crate) fn share(&self) -> Self {

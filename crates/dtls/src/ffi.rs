@@ -9,7 +9,7 @@ use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKeyRef, Public};
 use openssl::ssl::{SslContextBuilder, SslRef, SslSessionRef, SslStream};
-use openssl::x509::X509VerifyResult;
+use openssl::x509::{X509Ref, X509VerifyResult};
 use openssl_sys as sys;
 
 use crate::notes;
@@ -35,6 +35,7 @@ unsafe extern "C" {
     fn SSL_callback_ctrl(ssl: *mut sys::SSL, command: c_int, callback: Option<extern "C" fn()>) -> c_long;
     fn SSL_CTX_set_tlsext_max_fragment_length(ctx: *mut sys::SSL_CTX, mode: u8) -> c_int;
     fn SSL_SESSION_get_max_fragment_length(session: *const sys::SSL_SESSION) -> u8;
+    fn SSL_SESSION_get0_peer(session: *mut sys::SSL_SESSION) -> *mut sys::X509;
     fn SSL_CTX_set1_client_cert_type(ctx: *mut sys::SSL_CTX, types: *const u8, length: usize) -> c_int;
     fn SSL_CTX_set1_server_cert_type(ctx: *mut sys::SSL_CTX, types: *const u8, length: usize) -> c_int;
     fn SSL_CTX_dane_enable(ctx: *mut sys::SSL_CTX) -> c_int;
@@ -136,6 +137,16 @@ pub(crate) fn set_max_fragment_length(context: &mut SslContextBuilder, code: u8)
 pub(crate) fn max_fragment_length(session: &SslSessionRef) -> u8 {
     // SAFETY: the pointer is that of a live session, which is only read.
     unsafe { SSL_SESSION_get_max_fragment_length(session.as_ptr()) }
+}
+
+/// The certificate that the server of a session showed, if it showed one.
+pub(crate) fn server_certificate(session: &SslSessionRef) -> Option<&X509Ref> {
+    // SAFETY: the pointer is that of a live session, which is only read; the certificate belongs to it, and so lives as long
+    // as the reference that is given (SSL_SESSION_get0_peer(3)).
+    unsafe {
+        let certificate = SSL_SESSION_get0_peer(session.as_ptr());
+        (!certificate.is_null()).then(|| X509Ref::from_ptr(certificate))
+    }
 }
 
 /// Sizes of buffers: largest record written (512 to 16384 bytes) and longest chain of certificates read.

@@ -113,8 +113,8 @@ fn openssl_us(interval: Duration) -> u32 {
 impl Handshake {
     /// Begins at `now` (since any start, monotonic) and lays the first flight ready. A session in `resume` is offered; the
     /// server may ignore it, and then the handshake is a full one; it is not offered if the fragment length has been changed
-    /// since. `unix_ms`: the wall time in milliseconds since 1970, if it
-    /// is trusted; without it the dates of certificates are not looked at.
+    /// since, or if the server's certificate has expired. `unix_ms`: the wall time in milliseconds since 1970, if it is
+    /// trusted; without it the dates of certificates are not looked at.
     ///
     /// # Errors
     /// [`Failure::Local`]: the credential is not of the context's mode, or OpenSSL refuses.
@@ -133,6 +133,7 @@ impl Handshake {
             credential: credential.clone(),
             resume: resume
                 .filter(|session| session.agrees_with(context.settings().max_fragment_length))
+                .filter(|session| !session.has_ended(&context.settings().trust, unix_ms))
                 .map(ExportedSession::share),
             unix_ms,
         };

@@ -18,7 +18,7 @@ use crate::profile::{
 };
 use crate::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Record, Window, records};
 use crate::wire::{Wire, overhead};
-use crate::{alert, export, ffi};
+use crate::{alert, chain, export, ffi};
 
 /// What came out of a datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,7 @@ pub struct Session {
     mtu: usize,
     resumed: bool,
     extended_master_secret: bool,
+    ends_unix_ms: Option<u64>,
     window: Window,
     early: VecDeque<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
@@ -112,6 +113,7 @@ impl Session {
         let suite = Suite::by_code(u16::from_be_bytes(cipher.protocol_id())).ok_or_else(|| lost("suite"))?;
         let session = stream.ssl().session().ok_or_else(|| lost("session"))?;
         let fragment = FragmentLength::from_code(ffi::max_fragment_length(session));
+        let ends_unix_ms = chain::ends_unix_ms(session, &settings.trust);
         let resumed = stream.ssl().session_reused();
         let extended_master_secret = stream.ssl().extms_support() == Some(true);
         let mtu = usize::from(settings.mtu);
@@ -125,6 +127,7 @@ impl Session {
             mtu,
             resumed,
             extended_master_secret,
+            ends_unix_ms,
             window: Window::default(),
             early: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -253,6 +256,13 @@ impl Session {
     #[must_use]
     pub fn extended_master_secret(&self) -> bool {
         self.extended_master_secret
+    }
+
+    /// When the server's certificate ends, in ms since 1970, if it was held against the clock (trust anchors): from then on
+    /// the caller should close the session. A resumed one has the certificate of the session that it goes on from.
+    #[must_use]
+    pub fn ends_unix_ms(&self) -> Option<u64> {
+        self.ends_unix_ms
     }
 
     /// Whether it can still be used.

@@ -62,6 +62,11 @@ fn ta15_a_fact_that_goes_bad_moves_the_proxy_to_dtls_by_itself_and_without_a_cle
     assert!(register.contains("ep="), "a new registration, at once");
     assert_eq!((rig.said(Kind::PolicyLatched), rig.said(Kind::PolicyVerdict)), (1, 1));
     assert_eq!(rules(&rig), serde_json::json!(["TA02", "TA12"]));
+    let told = rig.outputs.iter().find_map(|output| match output {
+        Output::Event(event) if event.kind == Kind::PolicyVerdict => Some(event.to_json()["nodes"].clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some("1".into()), "judged twice, as it is latched, and counted once");
 }
 
 #[test]
@@ -127,6 +132,48 @@ fn ta02_a_clock_that_once_was_ahead_is_not_believed_again_until_somebody_looks()
     assert_eq!(rules(&rig)[0], "TA02");
     rig.input(Input::Request(1, control::Request::PolicyRearm));
     assert_eq!(verdict(&rig), "nosec");
+}
+
+/// With a certificate instead, and a server that is known by an authority, or by its one certificate.
+fn by_certificate(pinned: bool) -> Config {
+    let mut config = both();
+    let (anchors, certificate) = (vec![1], pinned.then(|| vec![1]));
+    config.servers[0].dtls.trust_anchors = (!pinned).then_some(anchors);
+    config.servers[0].dtls.server_certificate = certificate;
+    let key = Secret::new(Zeroizing::new(vec![9; 16]));
+    config.nodes[0].credential = Some(Arc::new(Credential::X509 { certificate: vec![1], key }));
+    config
+}
+
+#[test]
+fn ta12_a_node_with_a_certificate_waits_for_the_clock_and_one_with_a_psk_or_a_pin_does_not() {
+    let opens = |rig: &Rig| rig.outputs.iter().filter(|output| matches!(output, Output::Open { .. })).count();
+    let in_1970 = Now { mono: S(1), unix_ms: None };
+    for config in [both(), by_certificate(true)] {
+        let mut rig = Rig::of(in_1970, &config, analyses("2027-06-01"), Loaded::default());
+        rig.uplink("01670110", false);
+        assert_eq!((opens(&rig), rules(&rig)[1].as_str(), rig.said(Kind::SessionOpened)), (1, Some("TA12"), 1));
+    }
+    let mut rig = Rig::of(in_1970, &by_certificate(false), Analyses::default(), Loaded::default());
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)), ("refuse", serde_json::json!(["TA03", "TA12"])));
+    rig.uplink("01670110", false);
+    rig.uplink("01670111", false);
+    assert_eq!((opens(&rig), rig.said(Kind::PolicyRefused)), (0, 2), "once of the decision, once of the node");
+    // The time comes: nobody has to wait for the node's next uplink.
+    rig.unix = true;
+    rig.input(Input::Tick);
+    assert_eq!((verdict(&rig).as_str(), opens(&rig), rig.sent().len()), ("dtls-x509", 1, 1));
+    rig.accept();
+    rig.outputs.clear();
+    // Once it was ahead, and is set back: not believed, whatever dates certificates have.
+    rig.gateway.handle(Now { mono: rig.now, unix_ms: Some(START_UNIX_MS + 4 * 365 * 86_400_000) }, Input::Tick);
+    rig.drain();
+    rig.input(Input::Tick);
+    assert!(rig.outputs.iter().any(|output| matches!(output, Output::Close(NODE))), "closed without a word");
+    rig.uplink("01670112", false);
+    assert_eq!((verdict(&rig).as_str(), opens(&rig), rig.sent().len()), ("refuse", 0, 0));
+    rig.input(Input::Request(1, control::Request::PolicyRearm));
+    assert_eq!((verdict(&rig).as_str(), opens(&rig)), ("dtls-x509", 1));
 }
 
 #[test]

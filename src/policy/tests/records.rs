@@ -62,3 +62,24 @@ fn a_record_that_is_removed_or_forged_with_a_fitting_hash_is_found() {
     forged.hash = crate::policy::file::sha256(forged.to_line().as_bytes());
     assert!(matches!(Record::verify(&forged.to_line()), Err(BadRecord::Outcome(_))));
 }
+
+#[test]
+fn a_record_says_whether_dates_of_certificates_count_and_one_of_before_is_derived_as_it_was() {
+    let record = |server: &Server| {
+        let site = Site { credential: Some(DtlsMode::X509), today: None, ..Site::local() };
+        let Site { credential, facts, today, .. } = &site;
+        let case = Case { endpoint: ENDPOINT, server, credential: *credential, facts, today: *today, latched: None };
+        let analyses = analyses(&[]);
+        Record::new(1, None, Inputs::of(&case, 1, &analyses), &decide(&case, &analyses), "")
+    };
+    let anchored = Site::local().server;
+    let mut pinned = anchored.clone();
+    pinned.dtls.server_certificate = Some(vec![0x30]);
+    for (server, verdict, says) in [(anchored, "refuse", true), (pinned, "dtls-x509", false)] {
+        let line = record(&server).to_line();
+        let verified = Record::verify(&line).unwrap();
+        assert_eq!(verified.outcome["verdict"], verdict);
+        // Without a word of it, as all records of before: those gave the session.
+        assert_eq!(line.contains("dates_count"), says, "{line}");
+    }
+}

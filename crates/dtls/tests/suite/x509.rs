@@ -114,11 +114,21 @@ fn s12_s41_p10_p36_both_sides_prove_themselves_by_certificates_and_the_session_i
     site.server.wait_for("DONE");
     shell.sent.clear();
     let resume = ExportedSession::import(&bytes, &[1; 32]).unwrap();
-    let session = shell.connect(&context, &node, Some(&resume), Patient).unwrap();
+    let mut session = shell.connect(&context, &node, Some(&resume), Patient).unwrap();
     assert!(session.resumed());
     let kinds: Vec<u8> =
         shell.sent.iter().flat_map(|(_, datagram)| messages(datagram)).map(|message| message.0).collect();
     assert!(kinds.iter().all(|kind| *kind == 1), "no certificate and no key exchange: {kinds:?}");
+
+    // The dates of the certificate hold for what is resumed as well: once it has expired, the session is not offered.
+    let end = session.ends_unix_ms().unwrap();
+    assert_eq!(i64::try_from(end), Ok((NOW + 30 * DAY) * 1000));
+    shell.send(&session.close().unwrap());
+    shell.unix_ms = Some(end);
+    let refused = shell.connect(&context, &node, Some(&resume), Patient).unwrap_err();
+    assert_eq!(refused, Failure::Certificate(CertificateProblem::Expired));
+    shell.unix_ms = Some(end - 1);
+    assert!(shell.connect(&context, &node, Some(&resume), Patient).unwrap().resumed());
 }
 
 #[test]
