@@ -131,10 +131,15 @@ fn every_fault_of_a_plugin_has_its_event_and_ends_by_itself() {
     for (radio, event) in &named {
         assert!(FAULTS.iter().any(|(mode, of_mode, _)| radio == mode && event == of_mode), "{radio}: {event}");
     }
-    let status = site.ask(&["status"]);
-    for radio in status["radios"].as_array().unwrap() {
-        assert_eq!(radio["state"], "ready", "{radio}");
-    }
+    // On a busy machine a good plugin too may be late with something, and recovers.
+    let status = loop {
+        let mark = gateway.mark();
+        let status = site.ask(&["status"]);
+        let radios = status["radios"].as_array().unwrap();
+        let Some(failed) = radios.iter().find(|radio| radio["state"] != "ready") else { break status };
+        let name = failed["name"].as_str().unwrap();
+        gateway.wait_since(mark, &format!("another recovery of {name}"), of("radio-ready", name));
+    };
     assert!(status["network"]["tx_no_report"].as_u64().unwrap() >= 2, "{status}");
     assert!(status["sessions"]["send_failures"].is_u64(), "{status}");
     assert!(status["network"]["tx_unknown_report"].as_u64().unwrap() >= 1, "{status}");
