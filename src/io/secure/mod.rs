@@ -1,20 +1,22 @@
 //! Sessions by number: clear ones and DTLS. A session that is asked for with DTLS is sealed from its first to its last
 //! datagram: there is no way from here to a clear one.
 
+mod opening;
+
 use super::cost::Cost;
 use super::disk::Disk;
-use super::handshake::{Attempt, Done, Handshakes, Start};
-use super::keys::{self, Keys, Opening};
-use super::resolve::{Name, Resolved, Resolver};
+use super::handshake::{Attempt, Done, Handshakes};
+use super::keys::Keys;
+use super::resolve::{Name, Resolver};
 use super::udp::{self, Sockets};
-use crate::config::{Config, DtlsMode, ServerUri};
+use crate::config::Config;
 use crate::gateway::input::{Down, Dtls, Input, NodeId, Now, Reason, Security, Up};
 use crate::gateway::output::Target;
-use lpwad_dtls::{CertificateProblem, Closed, Event, ExportedSession, Failure, SealError, Session};
+use lpwad_dtls::{CertificateProblem, Closed, Event, Failure, SealError, Session};
 use lpwad_lorawan::DevEui;
+use opening::Pending;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// All sessions.
@@ -65,28 +67,6 @@ struct Live {
     /// What it stands on.
     binding: [u8; 32],
     used: Duration,
-}
-
-/// A DTLS session that is being opened.
-struct Pending {
-    number: u64,
-    server: String,
-    node: DevEui,
-    local_port: Option<u16>,
-    /// Waits for the addresses of this name.
-    name: Option<Name>,
-    binding: [u8; 32],
-    mode: DtlsMode,
-    resumes: bool,
-    /// Nothing is to be opened: the handshake is tried, beside a clear session.
-    rehearsal: bool,
-}
-
-impl Pending {
-    /// What the gateway is told of a failure.
-    fn failed(&self, session: NodeId, down: Down) -> Input {
-        if self.rehearsal { Input::Rehearsed(session, Some(down)) } else { Input::Down(session, down) }
-    }
 }
 
 impl Sessions {
@@ -194,137 +174,6 @@ impl Sessions {
             }
             Target::Dtls { server, node } => self.begin_dtls(now, session, (server, node), local_port, disk, false),
         }
-    }
-
-    /// Tries a handshake for a node, beside its clear session; gives what came of it, if that is known already.
-    pub fn rehearse(
-        &mut self,
-        now: Now,
-        session: NodeId,
-        server: String,
-        node: DevEui,
-        disk: &mut Disk,
-    ) -> Option<Input> {
-        self.begin_dtls(now, session, (server, node), None, disk, true)
-    }
-
-    fn begin_dtls(
-        &mut self,
-        now: Now,
-        session: NodeId,
-        (server, node): (String, DevEui),
-        local_port: Option<u16>,
-        disk: &Disk,
-        rehearsal: bool,
-    ) -> Option<Input> {
-        let opening = match self.keys.opening(&server, node) {
-            Ok(opening) => opening,
-            Err(problem) => {
-                let down = Down::new(Reason::NoCredential, problem);
-                return Some(if rehearsal {
-                    Input::Rehearsed(session, Some(down))
-                } else {
-                    Input::Down(session, down)
-                });
-            }
-        };
-        let mode = keys::mode(opening.credential.mode());
-        self.attempts += 1;
-        let pending = Pending {
-            number: self.attempts,
-            server,
-            node,
-            local_port,
-            name: None,
-            binding: opening.binding,
-            mode,
-            resumes: false,
-            rehearsal,
-        };
-        self.opening.insert(session, pending);
-        let addresses = self.addresses(now, session, &opening.uri)?;
-        self.begin(now, session, opening, &addresses, disk)
-    }
-
-    /// The addresses of a server, if they are known; else the session waits for them.
-    fn addresses(&mut self, now: Now, session: NodeId, uri: &ServerUri) -> Option<Vec<SocketAddr>> {
-        if let Some(address) = uri.literal() {
-            return Some(vec![address]);
-        }
-        let name = (uri.host.to_string(), uri.port);
-        let known = self.resolver.ask(now.mono, &name);
-        if let Some(pending) = self.opening.get_mut(&session) {
-            pending.name = Some(name);
-        }
-        known
-    }
-
-    /// Begins the handshake of a session that is being opened.
-    fn begin(
-        &mut self,
-        now: Now,
-        session: NodeId,
-        opening: Opening,
-        addresses: &[SocketAddr],
-        disk: &Disk,
-    ) -> Option<Input> {
-        let pending = self.opening.get_mut(&session)?;
-        let turn = pending.name.as_ref().and_then(|name| self.turns.get(name)).copied().unwrap_or(0);
-        let turn = turn.checked_rem(addresses.len()).unwrap_or(0);
-        // An address without a route costs nothing: the next one is tried at once.
-        let in_turn = addresses.iter().cycle().skip(turn).take(addresses.len());
-        let mut socket = Err(io::Error::other("no address"));
-        for peer in in_turn {
-            socket = udp::connect(*peer, pending.local_port, None);
-            if socket.is_ok() {
-                break;
-            }
-        }
-        let down = match &socket {
-            Err(error) => Some(Down::new(Reason::Socket, error.to_string())),
-            Ok(_) if opening.needs_clock && now.unix_ms.is_none() => Some(Down::new(Reason::ClockUnknown, "")),
-            Ok(_) => None,
-        };
-        let (Ok(socket), None) = (socket, &down) else {
-            let pending = self.opening.remove(&session)?;
-            return down.map(|down| pending.failed(session, down));
-        };
-        pending.binding = opening.binding;
-        // A damaged export, or one of another credential, costs a full handshake and nothing else. A rehearsal is to show that
-        // the credential works.
-        let export = disk.export(pending.node).filter(|_| !pending.rehearsal);
-        let resume = export.and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
-        pending.resumes = resume.is_some();
-        let attempt = Attempt { session, number: pending.number, node: pending.node };
-        let Opening { context, credential, .. } = opening;
-        let start = Start { attempt, socket, context, credential, resume, unix_ms: now.unix_ms };
-        if self.handshakes.begin(start) {
-            return None;
-        }
-        let pending = self.opening.remove(&session)?;
-        Some(pending.failed(session, Down::new(Reason::Socket, "too many handshakes wait")))
-    }
-
-    /// The name service has answered.
-    pub fn resolved(&mut self, now: Now, resolved: &Resolved, disk: &mut Disk) -> Vec<Input> {
-        self.resolver.keep(now.mono, resolved);
-        let waits = |pending: &Pending| pending.name.as_ref() == Some(&resolved.name);
-        let waiting: Vec<NodeId> = self.opening.iter().filter(|(_, one)| waits(one)).map(|(id, _)| *id).collect();
-        let mut inputs = Vec::new();
-        for session in waiting {
-            let Some(pending) = self.opening.get(&session) else { continue };
-            let (server, node) = (pending.server.clone(), pending.node);
-            let opening = match (&resolved.addresses, self.keys.opening(&server, node)) {
-                (Ok(addresses), Ok(opening)) => {
-                    inputs.extend(self.begin(now, session, opening, addresses, disk));
-                    continue;
-                }
-                (Err(problem), _) => Down::new(Reason::Unresolved, problem.clone()),
-                (_, Err(problem)) => Down::new(Reason::NoCredential, problem),
-            };
-            inputs.extend(self.opening.remove(&session).map(|pending| pending.failed(session, opening)));
-        }
-        inputs
     }
 
     /// A handshake has ended.
