@@ -39,6 +39,7 @@ pub const MAX_NODES: usize = 20_000;
 
 /// The whole configuration.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Config {
     /// Directory of everything that must survive; `None` if neither the file nor the command line names one.
     pub state_dir: Option<PathBuf>,
