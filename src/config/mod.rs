@@ -19,7 +19,7 @@ pub use credential::{Credential, Secret};
 pub use error::{ConfigError, ConfigErrors};
 pub use node::endpoint;
 pub use place::{OpenSealed, Place};
-pub use profile::Profile;
+pub use profile::{Power, Profile};
 pub use server::{Dtls, PskIdentity, Suite};
 pub use uri::{BadUri, Scheme, ServerUri};
 

@@ -35,6 +35,7 @@ use crate::{codec, config, network};
 use backlog::Backlog;
 use core::time::Duration;
 use event::{Event, Kind};
+pub use explain::OwnLink;
 use fleet::Fleet;
 use gate::{Cause, Gate};
 use handshakes::Handshakes;
