@@ -113,8 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s_06_time_on_air_is_that_of_the_public_calculators_and_long_datagrams_are_split() {
-        // 10 bytes of payload in EU868, by The Things Network's calculator: 61.7 ms at SF7, 1482.8 ms at SF12.
+    fn s_06_time_on_air_is_that_of_a_published_example_and_of_a_calculation_by_hand() {
+        // The spreadsheet "Formulas taken from AN1200.13" that users of public networks share has, for 13 bytes at SF9, coding
+        // rate 4/5 and 125 kHz: 164.864 ms, and 16.4864 s between two starts at 1 %.
+        let sf9 = time_on_air(DataRate { sf: 9, bw_hz: 125_000 }, AROUND).as_micros() as u64;
+        let told = Air { frames: 1, time_us: sf9 }.to_json();
+        assert_eq!((sf9, &told["at_1_percent_s"]), (164_864, &json!(17)));
+        // 10 bytes of payload, 23 on the air: 12.25 + 8 + 5 * ceil(200 / 28) = 60.25 symbols of 1.024 ms at SF7, and 12.25 + 8 +
+        // 5 * ceil(180 / 40) = 45.25 of 32.768 ms at SF12.
         assert_eq!(Air::of(FASTEST, 242, 1, 10), Air { frames: 1, time_us: 61_696 });
         assert_eq!(Air::of(SLOWEST, 51, 1, 10), Air { frames: 1, time_us: 1_482_752 });
         // 500 bytes at SF7: two frames of 242 bytes and one of 16. Symbols of 1.024 ms; 255 bytes on the air are 12.25 + 8 +
