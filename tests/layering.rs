@@ -26,7 +26,7 @@ const PACKAGES: [(&str, &[&str]); 12] = [
 const NOT_IN_CRATES: [&str; 5] = ["lpwad", "mio", "nix", "tokio", "tokio-serial"];
 
 /// What belongs into tests only: peers and tools. `plugins/sim` is a peer itself, `tests/bench` and `tests/sim` are tests.
-const ONLY_FOR_TESTS: [&str; 5] = ["lorawan", "lorawan-device", "lpwad-sim", "proptest", "tempfile"];
+const ONLY_FOR_TESTS: [&str; 6] = ["lorawan", "lorawan-device", "lpwad-sim", "proptest", "stateright", "tempfile"];
 
 /// Modules of `src`, and what each may use of the others and of our crates. `config` is plain data that all may read;
 /// `gateway` is the only place where the others meet.

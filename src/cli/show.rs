@@ -90,13 +90,32 @@ pub(super) fn cost(cost: &Value) -> String {
         return String::new();
     }
     let sum = |keys: [&str; 2]| keys.iter().filter_map(|key| cost[*key].as_u64()).sum::<u64>();
-    format!(
+    let exact = format!(
         "  DTLS since the start: {} bytes more than CoAP: {} handshakes of {} bytes, {} bytes of records for {} bytes of CoAP\n",
         text(&cost["overhead_bytes"]),
         text(&cost["handshakes"]),
         sum(["handshake_bytes_out", "handshake_bytes_in"]),
         sum(["bytes_out", "bytes_in"]),
         sum(["coap_bytes_out", "coap_bytes_in"])
+    );
+    list(&cost["what_if"]["at"]).iter().map(what_if).fold(exact, |text, line| text + &line)
+}
+
+/// What it would have cost on the air, at one data rate.
+fn what_if(at: &Value) -> String {
+    let way =
+        |way: &Value| format!("{} frames, {} ms on the air", text(&way["more_frames"]), text(&way["more_airtime_ms"]));
+    let energy = match &at["energy_mj"] {
+        Value::Null => String::new(),
+        energy => format!(", {} mJ of the node", text(energy)),
+    };
+    format!(
+        "  model: over the node's own link at {} ({}) this would be up {}, down {}; {} s at 1 % duty cycle up{energy}\n",
+        text(&at["dr"]),
+        text(&at["dr_is"]),
+        way(&at["up"]),
+        way(&at["down"]),
+        text(&at["up"]["at_1_percent_s"])
     )
 }
 

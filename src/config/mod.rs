@@ -19,7 +19,7 @@ pub use credential::{Credential, Secret};
 pub use error::{ConfigError, ConfigErrors};
 pub use node::endpoint;
 pub use place::{OpenSealed, Place};
-pub use profile::Profile;
+pub use profile::{Power, Profile};
 pub use server::{Dtls, PskIdentity, Suite};
 pub use uri::{BadUri, Scheme, ServerUri};
 
@@ -39,6 +39,7 @@ pub const MAX_NODES: usize = 20_000;
 
 /// The whole configuration.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Config {
     /// Directory of everything that must survive; `None` if neither the file nor the command line names one.
     pub state_dir: Option<PathBuf>,

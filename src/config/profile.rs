@@ -50,6 +50,8 @@ pub struct Profile {
     /// What Device (object 3) says of it.
     #[serde(default)]
     pub device: Device,
+    /// What its radio draws, for models only.
+    pub power: Option<Power>,
     /// Frames with what they mean; they are the profile's test.
     #[serde(default)]
     pub sample: Vec<Sample>,
@@ -160,6 +162,18 @@ pub struct Device {
     pub model: String,
 }
 
+/// What the radio of a node draws, from its data sheet or measured. All three or none: nothing is guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    /// Supply in V, 0.5 to 60.
+    pub voltage_v: f64,
+    /// While it sends, in mA, 0.1 to 2000.
+    pub tx_current_ma: f64,
+    /// While it receives, in mA, 0.1 to 2000.
+    pub rx_current_ma: f64,
+}
+
 /// A frame with what it means.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,6 +203,17 @@ impl Profile {
         }
         if profile.objects.len() > 256 || profile.actuator.len() > 64 {
             return Err(fail("objects", "more than 256 objects or 64 actuators"));
+        }
+        if let Some(power) = &profile.power {
+            if !(0.5..=60.0).contains(&power.voltage_v) {
+                return Err(fail("power.voltage_v", "is outside 0.5 to 60 V"));
+            }
+            if !(0.1..=2000.0).contains(&power.tx_current_ma) {
+                return Err(fail("power.tx_current_ma", "is outside 0.1 to 2000 mA"));
+            }
+            if !(0.1..=2000.0).contains(&power.rx_current_ma) {
+                return Err(fail("power.rx_current_ma", "is outside 0.1 to 2000 mA"));
+            }
         }
         Ok(profile)
     }

@@ -253,3 +253,26 @@ fn keys_in_the_store_are_read_by_whoever_opens_it() {
     assert_eq!(config.nodes[1].credential.as_ref().map(|credential| credential.kind()), Some("psk"));
     assert!(with("[\"70b3d57ed0001235\"]\napp_key = \"70\"").unwrap_err().to_string().contains("keys.sealed:2: "));
 }
+
+#[test]
+fn what_a_radio_draws_is_read_whole_or_refused_by_key() {
+    let profile = |power: &str| {
+        let text = format!("name = \"meter\"\ncodec = \"raw\"\nexpect_uplink_s = 3600\n{power}");
+        Profile::parse(Path::new("meter.toml"), &text)
+    };
+    assert_eq!(profile("").unwrap().power, None);
+    let power = profile("[power]\nvoltage_v = 3\ntx_current_ma = 44.5\nrx_current_ma = 11.2\n").unwrap().power.unwrap();
+    assert_eq!((power.voltage_v, power.tx_current_ma, power.rx_current_ma), (3.0, 44.5, 11.2));
+    for (text, want) in [
+        ("voltage_v = 3300\ntx_current_ma = 44\nrx_current_ma = 11", "power.voltage_v: is outside 0.5 to 60 V"),
+        ("voltage_v = nan\ntx_current_ma = 44\nrx_current_ma = 11", "power.voltage_v: is outside"),
+        ("voltage_v = 3.3\ntx_current_ma = 0\nrx_current_ma = 11", "power.tx_current_ma: is outside 0.1 to 2000 mA"),
+        ("voltage_v = 3.3\ntx_current_ma = 44\nrx_current_ma = inf", "power.rx_current_ma: is outside 0.1 to 2000 mA"),
+        ("voltage_v = 3.3\ntx_current_ma = 44", "missing field `rx_current_ma`"),
+        ("voltage_v = 3.3\ntx_curent_ma = 44\nrx_current_ma = 11", "did you mean `tx_current_ma`?"),
+        ("voltage_v = \"3.3\"\ntx_current_ma = 44\nrx_current_ma = 11", "meter.toml:5"),
+    ] {
+        let error = profile(&format!("[power]\n{text}\n")).unwrap_err().to_string();
+        assert!(error.contains(want) && error.contains("meter.toml"), "{want}\n{error}");
+    }
+}

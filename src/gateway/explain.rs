@@ -2,11 +2,29 @@
 
 use super::Gateway;
 use super::input::{NodeId, Now};
+use crate::config::Power;
 use crate::node::Node;
 use crate::policy::date::Day;
+use lpwad_lorawan::{DataRate, DevEui};
 use serde_json::{Value as Json, json};
 
+/// What is known of the link that a node has itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OwnLink {
+    /// Data rate of the last uplink since the start.
+    pub last_dr: Option<DataRate>,
+    /// What its profile says that its radio draws.
+    pub power: Option<Power>,
+}
+
 impl Gateway {
+    /// The link that a configured node has itself.
+    #[must_use]
+    pub fn own_link(&self, node: DevEui) -> Option<OwnLink> {
+        let node = self.fleet.get(self.fleet.by_eui(node)?)?;
+        Some(OwnLink { last_dr: node.heard.as_ref().map(|heard| heard.dr), power: node.profile.power })
+    }
+
     /// The whole of a node's decision.
     pub(super) fn explain(&self, now: Now, id: NodeId, node: &Node) -> Json {
         let server = self.servers.get(node.server).map(|served| &served.config);

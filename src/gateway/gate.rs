@@ -28,6 +28,7 @@ const MAX_RECORDS: usize = 100;
 const WARNING_DAYS: [u32; 3] = [1, 7, 30];
 
 /// The state of the policy.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Gate {
     analyses: Analyses,
     /// The last analyses of which none was invalid: by them what was granted goes on, when a later file cannot be read.
@@ -47,6 +48,7 @@ pub(super) struct Gate {
 }
 
 /// What the policy knows of a node.
+#[cfg_attr(test, derive(Clone))]
 struct Gated {
     /// Of the node alone.
     facts: Facts,
@@ -264,6 +266,24 @@ impl Gate {
         let decision = Arc::new(decision);
         known.insert(key, Arc::clone(&decision));
         decision
+    }
+}
+
+#[cfg(test)]
+impl Gate {
+    /// All that later decisions can depend on, as text: not the numbers of records, which grow without end.
+    pub(super) fn memory(&self) -> String {
+        let of = |analyses: &Analyses| {
+            let valid = analyses.valid.iter().map(|analysis| analysis.sha256.clone());
+            (valid.collect::<Vec<_>>(), analyses.invalid.len())
+        };
+        let verdict =
+            |gated: &Gated| gated.decision.as_ref().map(|decision| (decision.verdict, grant_name("", decision)));
+        let nodes: Vec<_> = self.nodes.values().map(|gated| (gated.on_kept, verdict(gated))).collect();
+        let State { latest, latches, .. } = &self.state;
+        let latched: Vec<&String> = latches.keys().collect();
+        let files = (of(&self.analyses), self.kept.as_ref().map(of));
+        format!("{latest:?} {latched:?} {files:?} {:?} {nodes:?} {:?} {}", self.host, self.judged, self.stale)
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{codec, config, network};
 use backlog::Backlog;
 use core::time::Duration;
 use event::{Event, Kind};
+pub use explain::OwnLink;
 use fleet::Fleet;
 use gate::{Cause, Gate};
 use handshakes::Handshakes;
@@ -221,6 +222,10 @@ impl Gateway {
 
     /// Takes an input.
     pub fn handle(&mut self, now: Now, input: Input) {
+        // Nothing is granted by older facts when there are newer ones.
+        if let Input::Facts(host) = &input {
+            self.gate.see(host.clone());
+        }
         self.review(now);
         match input {
             Input::PluginStarted(radio, run) => self.with_radio(radio, |radio| radio.started(now.mono, run)),
@@ -246,10 +251,7 @@ impl Gateway {
                 self.outputs.push_back(Output::Reply(request, answer));
             }
             Input::Reload(config, analyses) => self.reload(now, &config, analyses),
-            Input::Facts(host) => {
-                self.gate.see(host);
-                self.review(now);
-            }
+            Input::Facts(_) => {}
             Input::ReloadFailed(why) => self.say(Event::new(Kind::ReloadFailed).with("reason", why)),
             Input::Tick => self.tick(now),
             Input::Stop => self.stop(now),

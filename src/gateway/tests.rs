@@ -12,6 +12,7 @@ use lpwad_lorawan::{Activation, Key, Region};
 mod backlog;
 mod dtls;
 mod flood;
+mod model;
 mod policy;
 mod reload;
 mod reserve;

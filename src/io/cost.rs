@@ -8,6 +8,10 @@ use serde::Serialize;
 pub struct Cost {
     /// Handshakes that ended, also those that failed or were given up.
     pub handshakes: u64,
+    /// Their datagrams to the server.
+    pub handshake_datagrams_out: u64,
+    /// Their datagrams from it.
+    pub handshake_datagrams_in: u64,
     /// Their bytes to the server.
     pub handshake_bytes_out: u64,
     /// Their bytes from it.
@@ -30,6 +34,8 @@ impl Cost {
     /// Adds a handshake.
     pub fn handshake(&mut self, traffic: Traffic) {
         self.handshakes += 1;
+        self.handshake_datagrams_out += traffic.datagrams_out;
+        self.handshake_datagrams_in += traffic.datagrams_in;
         self.handshake_bytes_out += traffic.bytes_out;
         self.handshake_bytes_in += traffic.bytes_in;
     }

@@ -24,6 +24,7 @@ pub mod secrecy;
 mod secure;
 mod spawn;
 mod udp;
+mod what_if;
 
 pub use clock::Clock;
 pub use disk::StoreError;

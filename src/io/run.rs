@@ -9,7 +9,7 @@ use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, facts, journal, library, plugins, route, sealed_keys};
+use super::{Clock, StoreError, entropy, facts, journal, library, plugins, route, sealed_keys, what_if};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
@@ -361,7 +361,11 @@ impl Shell {
                     if let (Some(cost), Some(answer)) =
                         (node.and_then(|node| self.sessions.cost(node)), answer.as_object_mut())
                     {
-                        answer.insert("dtls_cost".into(), cost.to_json());
+                        let mut json = cost.to_json();
+                        if let Some(link) = node.and_then(|node| self.gateway.own_link(node)) {
+                            json["what_if"] = what_if::of(cost, link);
+                        }
+                        answer.insert("dtls_cost".into(), json);
                     }
                     if let Some(answer) = answer.as_object_mut().filter(|_| wants_status) {
                         answer.insert("sessions".into(), self.sessions.status());

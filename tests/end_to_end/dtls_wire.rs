@@ -254,5 +254,9 @@ fn s_06_what_dtls_costs_over_a_thousand_records_is_counted_to_the_byte() {
     // 29 bytes a record: header 13, explicit nonce 8, tag 8 (RFC 6347 section 4.1, RFC 6655 section 3).
     let more = sum(&cost, ["bytes_out", "bytes_in"]) - sum(&cost, ["coap_bytes_out", "coap_bytes_in"]);
     assert_eq!((more, cost["handshakes"].as_u64()), (29 * records, Some(1)), "{cost}");
+    // What that would be on the node's own link, marked as a model.
+    let model = &cost["what_if"];
+    assert_eq!((model["model"].as_bool(), model["at"][0]["dr_is"].as_str()), (Some(true), Some("of its last uplink")));
+    assert!(model["at"][0]["up"]["more_airtime_ms"].as_u64() > Some(0), "{model}");
     assert_eq!(gateway.terminate(), Some(0));
 }

@@ -24,6 +24,16 @@ pub enum Region {
     Eu868,
 }
 
+impl Region {
+    /// Largest FRMPayload in bytes of a frame without MAC commands, from node or gateway; 0 for a data rate that the region
+    /// does not have (RP002-1.0.4 §2.4.6, column N without repeater).
+    #[must_use]
+    pub fn max_payload(self, dr: DataRate) -> usize {
+        const FHDR_AND_FPORT: usize = 8;
+        Plan::new(self).max_mac_payload(dr).saturating_sub(FHDR_AND_FPORT)
+    }
+}
+
 /// What a region file chooses.
 struct Choice {
     name: plans::CommonName,
