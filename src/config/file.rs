@@ -90,6 +90,8 @@ section! {
     Policy {
         /// Directory of threat analyses.
         analysis_dir: PathBuf,
+        /// Directory of fact files.
+        facts_dir: PathBuf,
     }
 }
 

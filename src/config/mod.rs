@@ -37,6 +37,9 @@ use std::sync::Arc;
 /// Most nodes in one configuration; each one costs a socket.
 pub const MAX_NODES: usize = 20_000;
 
+/// Directory of facts that root writes, if the configuration names no other.
+pub const FACTS_DIR: &str = "/run/lpwad/facts";
+
 /// The whole configuration.
 #[derive(Debug)]
 pub struct Config {
@@ -48,6 +51,8 @@ pub struct Config {
     pub plugin_dirs: Vec<PathBuf>,
     /// Directory of threat analyses.
     pub analysis_dir: PathBuf,
+    /// Directory of facts that root writes.
+    pub facts_dir: PathBuf,
     /// Receive delay that nodes get in their join accept, in s, 1 to 15.
     pub rx1_delay_s: u8,
     /// DTLS sessions that are live at once; beyond it the longest idle is put aside until its node speaks.
@@ -240,6 +245,10 @@ impl Checker<'_> {
             Some(at) => home.join(&at.value),
             None => home.join("threat-analysis.d"),
         };
+        let facts_dir = match &self.layers.policy.facts_dir {
+            Some(at) => home.join(&at.value),
+            None => FACTS_DIR.into(),
+        };
         if !self.errors.is_empty() {
             return Err(ConfigErrors(self.errors));
         }
@@ -249,6 +258,7 @@ impl Checker<'_> {
             control_socket: gateway.control_socket.map(|at| home.join(at.value)),
             plugin_dirs: plugin_dirs.iter().map(|dir| home.join(dir)).collect(),
             analysis_dir,
+            facts_dir,
             rx1_delay_s,
             dtls_live_sessions,
             backlog,

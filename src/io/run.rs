@@ -2,6 +2,8 @@
 
 use super::control::{Asked, Control};
 use super::disk::Disk;
+use super::facts::Look;
+use super::facts::watch::Watch;
 use super::handshake::{Done, Handshakes};
 use super::keys::Keys;
 use super::patience::patiently;
@@ -9,7 +11,7 @@ use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, facts, journal, library, plugins, sealed_keys};
+use super::{Clock, StoreError, entropy, journal, library, plugins, sealed_keys};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
@@ -110,6 +112,7 @@ struct Shell {
     sessions: Sessions,
     handshaken: mpsc::Receiver<Done>,
     resolved: mpsc::Receiver<Resolved>,
+    watch: Watch,
     json: bool,
     replies: BTreeMap<u64, Asker>,
     next_request: u64,
@@ -123,10 +126,11 @@ impl Shell {
     fn start(config: &Config, options: &Options) -> Result<Shell, RunError> {
         let analyses = Analyses::read(&config.analysis_dir)?;
         let (to_gateway, inputs) = mpsc::channel(LINES_WAITING);
-        let mut slots = Vec::new();
+        let (mut slots, mut look) = (Vec::new(), Look::by_daemon(&config.facts_dir));
         for (index, radio) in config.radios.iter().enumerate() {
             let plugin =
                 plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
+            look.add(radio, &plugin);
             let (index, allowance) = (RadioIndex(index as u16), Allowance::new(&plugin, &radio.settings));
             slots.push(Slot::new(index, radio.name.clone(), plugin.exec, allowance, to_gateway.clone()));
         }
@@ -137,7 +141,10 @@ impl Shell {
         let (done, handshaken) = mpsc::channel(HANDSHAKES_WAITING);
         let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
         let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
-        let gateway = Gateway::new(clock.now(), config, analyses, facts::host(), &opened.loaded, entropy::seed()?);
+        // Later looks are made by the thread, which also says what is wrong.
+        let seen = look.look(clock.now().unix_ms).facts;
+        let gateway = Gateway::new(clock.now(), config, analyses, seen, &opened.loaded, entropy::seed()?);
+        let watch = Watch::start(look, clock, to_gateway.clone())?;
         let mut shell = Shell {
             clock,
             gateway,
@@ -149,6 +156,7 @@ impl Shell {
             sessions,
             handshaken,
             resolved,
+            watch,
             json: options.json,
             replies: BTreeMap::new(),
             next_request: 0,
@@ -189,7 +197,6 @@ impl Shell {
         if !missing.is_empty() {
             self.input(Input::Noticed(Event::new(Kind::SandboxIncomplete).with("missing", missing.join("; "))));
         }
-        let mut looks = tokio::time::interval(facts::INTERVAL);
         while !self.stopped {
             let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());
             let tick = async {
@@ -208,7 +215,6 @@ impl Shell {
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
                 () = tick => self.input(Input::Tick),
-                _ = looks.tick() => self.input(Input::Facts(facts::host())),
                 Some(input) = self.inputs.recv() => self.input(input),
                 done = self.handshaken.recv() => match done {
                     Some(done) => {
@@ -267,13 +273,14 @@ impl Shell {
 
     fn input(&mut self, input: Input) {
         let reload = match &input {
-            Input::Reload(config, _) => Some((Keys::of(config), config.dtls_live_sessions)),
+            Input::Reload(config, _) => Some((Keys::of(config), config.dtls_live_sessions, config.facts_dir.clone())),
             _ => None,
         };
         let was_read = matches!(input, Input::Reload(..) | Input::ReloadFailed(_));
         self.gateway.handle(self.clock.now(), input);
         self.drain();
-        if let Some((keys, max_live)) = reload {
+        if let Some((keys, max_live, facts_dir)) = reload {
+            self.watch.read_in(facts_dir);
             let ended = self.sessions.reload(keys, max_live, &mut self.disk);
             self.inputs(ended);
         }
