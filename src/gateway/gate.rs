@@ -5,16 +5,19 @@
 
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
+use super::sight::Sight;
 use super::{Gateway, Output};
 use crate::config::{self, DtlsMode, Server};
 use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Decision, Verdict, decide, next_expiry};
+use crate::policy::evidence::Evidence;
 use crate::policy::facts::{Activation, Facts};
 use crate::policy::record::{Inputs, Record};
 use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
 use crate::store::POLICY_STATE;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +33,7 @@ pub(super) struct Gate {
     analyses: Analyses,
     /// The last analyses of which none was invalid: by them what was granted goes on, when a later file cannot be read.
     kept: Option<Analyses>,
-    /// What is seen of this host.
-    host: Facts,
+    sight: Sight,
     nodes: BTreeMap<NodeId, Gated>,
     state: State,
     /// Of which analyses, by hash, it was said that so many days are left.
@@ -94,13 +96,13 @@ fn grant_name(server: &str, decision: &Decision) -> String {
 impl Gate {
     /// With what the store has of the policy. A state that is damaged is none: then nothing is latched, and the chain of
     /// records begins anew.
-    pub(super) fn new(analyses: Analyses, host: Facts, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
+    pub(super) fn new(analyses: Analyses, sight: Sight, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
         let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
         let records = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
         Gate {
             analyses,
             kept: None,
-            host,
+            sight,
             nodes: BTreeMap::new(),
             state,
             warned: BTreeMap::new(),
@@ -134,7 +136,7 @@ impl Gate {
     /// The facts that a node is judged by.
     pub(super) fn facts(&self, id: NodeId) -> Option<Facts> {
         let Facts { activation, counters_checked, .. } = self.nodes.get(&id)?.facts;
-        Some(Facts { activation, counters_checked, ..self.host.clone() })
+        Some(Facts { activation, counters_checked, ..self.sight.facts() })
     }
 
     /// The analyses in force, to be shown.
@@ -163,9 +165,18 @@ impl Gate {
     }
 
     /// Takes over what is seen of this host.
-    pub(super) fn see(&mut self, host: Facts) {
-        self.stale |= self.host != host;
-        self.host = host;
+    pub(super) fn see(&mut self, now: Now, host: Facts) {
+        let valid = self.kept.iter().flat_map(|kept| &kept.valid).chain(&self.analyses.valid);
+        let limits = valid.flat_map(|analysis| analysis.evidence.values()).filter_map(|evidence| match evidence {
+            Evidence::Live { max_age_s, .. } => Some(*max_age_s),
+            Evidence::Attested { .. } => None,
+        });
+        self.stale |= self.sight.look(now.mono, host, &limits.collect());
+    }
+
+    /// When a fact ceases to count.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.sight.deadline()
     }
 
     /// Today, unless the clock is wrong: not trusted, or earlier than it once was.
@@ -211,7 +222,7 @@ impl Gate {
             return Arc::clone(decision);
         }
         let Facts { activation, counters_checked, .. } = gated.facts;
-        let facts = Facts { activation, counters_checked, ..self.host.clone() };
+        let facts = Facts { activation, counters_checked, ..self.sight.facts() };
         let case = Case { endpoint, server, credential, facts: &facts, today, latched: None };
         let mut decision = decide(&case, analyses);
         if let Some(why) = self.latch(&server.name, &decision).filter(|_| !decision.analyses.is_empty()) {
@@ -237,6 +248,7 @@ impl Gateway {
     /// Reviews if the day, the trust in the clock, or a fact changed.
     pub(super) fn review(&mut self, now: Now) {
         let today = self.gate.today(now);
+        self.gate.stale |= self.gate.sight.tick(now.mono);
         if self.gate.stale || self.gate.judged != today {
             self.judge_all(now, Cause::Live);
         }

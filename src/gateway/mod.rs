@@ -21,6 +21,7 @@ mod proxy;
 mod quota;
 mod radios;
 mod reload;
+mod sight;
 mod status;
 mod uplink;
 
@@ -46,6 +47,7 @@ use pace::Pace;
 use persist::Persist;
 use quota::Quota;
 use reload::Fixed;
+use sight::Sight;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -108,7 +110,7 @@ impl Gateway {
         });
         let mut gateway = Gateway {
             servers: config.servers.iter().map(|server| Served { config: server.clone() }).collect(),
-            gate: Gate::new(analyses, host, &loaded.policy),
+            gate: Gate::new(analyses, Sight::new(now.mono, host), &loaded.policy),
             fixed: Fixed::of(config),
             radios: radios.collect(),
             network,
@@ -246,7 +248,7 @@ impl Gateway {
             }
             Input::Reload(config, analyses) => self.reload(now, &config, analyses),
             Input::Facts(host) => {
-                self.gate.see(host);
+                self.gate.see(now, host);
                 self.review(now);
             }
             Input::ReloadFailed(why) => self.say(Event::new(Kind::ReloadFailed).with("reason", why)),
@@ -275,6 +277,7 @@ impl Gateway {
             .chain(self.persist.deadline())
             .chain(self.backlog.deadline())
             .chain(self.handshakes.deadline())
+            .chain(self.gate.deadline())
             .chain(paced)
             .chain(sends)
             .chain(stop)

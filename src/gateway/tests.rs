@@ -11,6 +11,7 @@ use lpwad_lorawan::{Activation, Key, Region};
 
 mod backlog;
 mod dtls;
+mod facts;
 mod flood;
 mod policy;
 mod reload;

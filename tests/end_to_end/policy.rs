@@ -1,10 +1,24 @@
 //! The policy from the command line: what it says of a running gateway, and what anybody can check without one.
 
 use crate::site::{Site, eui, small_server, uplink};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::os::unix::fs::DirBuilderExt;
 
 fn text(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A directory of facts with one file, written now.
+fn write_fact(site: &Site) {
+    for dir in ["facts", "conf.d"] {
+        std::fs::DirBuilder::new().mode(0o755).create(site.path(dir)).unwrap();
+    }
+    site.write("conf.d/facts.toml", "[policy]\nfacts_dir = \"facts\"\n");
+    #[expect(clippy::disallowed_methods, reason = "a fact is of today")]
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let fact = json!({ "probe": "wireguard", "peer": "peer", "good": true, "age_s": 12 });
+    let file = json!({ "schema": 1, "written_unix_s": unix.as_secs(), "facts": [fact] });
+    site.write("facts/test.json", &file.to_string());
 }
 
 #[test]
@@ -12,6 +26,7 @@ fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsew
     let (_server, uri) = small_server("127.0.0.1:0");
     let site = Site::new(1, "");
     site.configure(1, &uri);
+    write_fact(&site);
     let mut modem = site.modem(61);
     let mut gateway = site.gateway();
     let verdict = gateway.wait_event("policy-verdict");
@@ -25,6 +40,16 @@ fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsew
     let accepted = table.iter().filter(|cell| cell.get("accepted-by").is_some()).count();
     assert_eq!((table.len(), accepted, explained["facts"]["activation"].as_str()), (20, 4, Some("otaa")));
     assert_eq!(explained["decision"]["analyses"][0]["sha256"], verdict["sha256"]);
+    let seen = explained["facts"]["seen"].as_array().unwrap();
+    let fact = seen.iter().find(|fact| fact["probe"] == "wireguard");
+    if nix::unistd::geteuid().is_root() {
+        let fact = fact.expect("a fact of the directory");
+        assert_eq!((fact["peer"].as_str(), fact["good"].as_bool()), (Some("peer"), Some(true)));
+        assert!((12..600).contains(&fact["age_s"].as_u64().unwrap()), "{fact}");
+    } else {
+        assert!(fact.is_none(), "not of root");
+        assert_eq!(gateway.wait_event("fact-file-refused")["reason"], "does not belong to root");
+    }
     let shown = text(&site.lpwad(&["policy", "explain", &eui(0)]).output().unwrap());
     assert!(shown.contains("discharged by lorawan-mac") && shown.contains("verdict: nosec (TA10)"), "{shown}");
     let list = site.ask(&["policy", "list"]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// A server by both ways, and a node with a PSK.
-fn both() -> Config {
+pub(super) fn both() -> Config {
     let mut config = config(true);
     config.servers[0].secure_uri = "coaps://127.0.0.1:5684".parse().ok();
     let key = Secret::new(Zeroizing::new(vec![9; 16]));
@@ -34,15 +34,15 @@ fn in_step(synchronised: bool) -> Facts {
     Facts { clock_synchronised: Some(synchronised), ..Facts::default() }
 }
 
-fn explain(rig: &Rig) -> serde_json::Value {
+pub(super) fn explain(rig: &Rig) -> serde_json::Value {
     rig.gateway.answer_request(rig.time(), &control::Request::PolicyExplain { node: DEV_EUI.to_string() })
 }
 
-fn verdict(rig: &Rig) -> String {
+pub(super) fn verdict(rig: &Rig) -> String {
     explain(rig)["decision"]["verdict"].as_str().unwrap().to_string()
 }
 
-fn rules(rig: &Rig) -> serde_json::Value {
+pub(super) fn rules(rig: &Rig) -> serde_json::Value {
     explain(rig)["decision"]["rules"].clone()
 }
 

@@ -10,6 +10,7 @@ pub mod control_request;
 pub mod dtls_credential;
 pub mod dtls_open_datagram;
 pub mod dtls_session_import;
+pub mod fact_file;
 pub mod format_decode;
 pub mod gateway_input;
 pub mod key_file;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("dtls_credential", dtls_credential::run),
     ("dtls_open_datagram", dtls_open_datagram::run),
     ("dtls_session_import", dtls_session_import::run),
+    ("fact_file", fact_file::run),
     ("format_decode", format_decode::run),
     ("gateway_input", gateway_input::run),
     ("key_file", |bytes| text(bytes, key_file::run)),

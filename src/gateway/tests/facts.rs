@@ -1,0 +1,93 @@
+//! From facts to verdicts: what is seen of this host, how old it may be, and what becomes of a look that does not come.
+
+use super::policy::{both, rules, verdict};
+use super::*;
+use crate::policy::facts::Seen;
+use crate::policy::protection::Probe;
+use std::path::Path;
+
+/// Plain AT commands on the cable, so that the rights of the serial port count; for 60 s.
+fn by_port() -> Analyses {
+    let text = Draft { clock: Some("simulated"), needs_reserve: true, ..draft("2027-06-01") }
+        .text()
+        .replace("from = \"node\", to = \"agent\", claims", "from = \"node\", to = \"modem\", claims")
+        .replace(
+            "protections = [\n",
+            "protections = [\n  \
+             { kind = \"physical\", from = \"modem\", to = \"agent\", claims = [\"all\"], evidence = [\"cabinet\"] },\n  \
+             { kind = \"os-access\", from = \"modem\", to = \"agent\", claims = [\"all\"], evidence = [\"tty\"] },\n",
+        )
+        + "cabinet = { type = \"test-report\", ref = \"visit\", date = 2026-11-24, expires = 2027-06-01 }\n\
+           tty = { type = \"live\", probe = \"tty-owner\", peer = \"roof\", max_age_s = 60 }\n";
+    let mut analyses = Analyses::default();
+    analyses.add(Path::new("t.toml"), &text);
+    assert!(analyses.invalid.is_empty(), "{:?}", analyses.invalid);
+    analyses
+}
+
+fn port(good: bool, age_s: u32) -> Input {
+    let seen = vec![Seen { probe: Probe::TtyOwner, peer: Some("roof".into()), good, age_s }];
+    Input::Facts(Facts { seen, ..Facts::default() })
+}
+
+/// Registered in clear, with a port that was just looked at.
+fn registered() -> Rig {
+    let mut rig =
+        Rig::of(Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) }, &both(), by_port(), Loaded::default());
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA06")), "nobody has looked");
+    rig.input(port(true, 0));
+    assert_eq!(verdict(&rig), "nosec");
+    rig.uplink("01670110", false);
+    rig.accept();
+    rig.outputs.clear();
+    rig
+}
+
+/// Decisions that the store has.
+fn records(rig: &Rig) -> usize {
+    rig.disk.policy.keys().filter(|number| **number != crate::store::POLICY_STATE).count()
+}
+
+#[test]
+fn s_03_a_hundred_looks_with_growing_ages_are_one_decision_and_one_change_at_the_limit() {
+    let mut rig = registered();
+    let before = records(&rig);
+    for look in 0..100 {
+        rig.input(port(true, look * 60 / 99));
+    }
+    assert_eq!((verdict(&rig).as_str(), records(&rig), rig.said(Kind::PolicyVerdict)), ("nosec", before, 0));
+    for age_s in 61..161 {
+        rig.input(port(true, age_s));
+    }
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)), ("dtls-psk", serde_json::json!(["TA06", "TA12"])));
+    assert_eq!((rig.said(Kind::PolicyLatched), rig.said(Kind::PolicyVerdict), records(&rig)), (1, 1, before + 1));
+    // Fresh again: latched, and no more changes than that one.
+    for age_s in 0..100 {
+        rig.input(port(true, age_s % 60));
+    }
+    assert_eq!((rules(&rig), records(&rig)), (serde_json::json!(["TA15", "TA12"]), before + 2));
+}
+
+#[test]
+fn s_03_a_port_that_others_can_reach_withdraws_nosec_without_a_clear_word() {
+    let mut rig = registered();
+    rig.input(port(false, 0));
+    assert_eq!(rules(&rig), serde_json::json!(["TA07", "TA12"]));
+    let closed = rig.outputs.iter().position(|output| matches!(output, Output::Close(NODE))).unwrap();
+    let sent = rig.outputs.iter().position(|output| matches!(output, Output::Send(..))).unwrap();
+    let opened = |output: &Output| matches!(output, Output::Open { to: Target::Dtls { .. }, .. });
+    assert!(closed < sent && rig.outputs[closed..sent].iter().any(opened));
+}
+
+#[test]
+fn s_03_a_look_that_does_not_come_leaves_nothing_seen() {
+    let mut rig = registered();
+    let looked = rig.now;
+    rig.run_to(looked + S(59));
+    assert_eq!(verdict(&rig), "nosec");
+    rig.run_to(looked + S(60));
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA06")));
+    assert_eq!(rig.said(Kind::PolicyLatched), 1);
+    rig.run_to(looked + S(600));
+    assert_eq!(rig.said(Kind::PolicyVerdict), 1, "once");
+}
