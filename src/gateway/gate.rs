@@ -12,7 +12,7 @@ use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Decision, Verdict, decide, next_expiry};
 use crate::policy::evidence::Evidence;
-use crate::policy::facts::{Activation, Facts};
+use crate::policy::facts::{Activation, Cellular, Facts};
 use crate::policy::record::{Inputs, Record};
 use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
@@ -172,6 +172,11 @@ impl Gate {
             Evidence::Attested { .. } => None,
         });
         self.stale |= self.sight.look(now.mono, host, &limits.collect());
+    }
+
+    /// Takes over what modems say.
+    pub(super) fn hear(&mut self, cellular: Option<Cellular>) {
+        self.stale |= self.sight.hear(cellular);
     }
 
     /// When a fact ceases to count.

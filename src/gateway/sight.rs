@@ -1,24 +1,28 @@
 //! What is seen, and for how long it counts.
 
-use crate::policy::facts::{Facts, Seen};
+use crate::policy::facts::{Cellular, Facts, Seen};
+use crate::radio::Said;
 use core::time::Duration;
+use lpwad_link::fact::FactName;
 use std::collections::BTreeSet;
 
 /// A look that does not come: so long after the last one nothing of what was seen with it counts.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is seen of this host.
+/// What is seen of this host and its modems.
 #[derive(Debug)]
 pub(super) struct Sight {
     /// As of the last look.
     host: Facts,
     looked: Duration,
+    /// What the modems say.
+    cellular: Option<Cellular>,
 }
 
 impl Sight {
     /// As `host` is seen at `now`.
     pub(super) fn new(now: Duration, host: Facts) -> Sight {
-        Sight { host, looked: now }
+        Sight { host, looked: now, cellular: None }
     }
 
     /// Takes over a look. Gives whether a decision can be another one by it: ages only count where they pass one of
@@ -27,6 +31,12 @@ impl Sight {
         let changed = rough(&host, limits) != rough(&self.host, limits);
         (self.host, self.looked) = (host, now);
         changed
+    }
+
+    /// Takes over what modems say; gives whether that is another thing.
+    pub(super) fn hear(&mut self, cellular: Option<Cellular>) -> bool {
+        let former = std::mem::replace(&mut self.cellular, cellular);
+        former != self.cellular
     }
 
     /// When [`Sight::tick`] has something to do.
@@ -43,10 +53,34 @@ impl Sight {
         overdue
     }
 
-    /// What is seen now, with what is known of a node beside it.
+    /// What is seen now; nothing of nodes.
     pub(super) fn facts(&self) -> Facts {
-        self.host.clone()
+        Facts { cellular: self.cellular.clone(), ..self.host.clone() }
     }
+}
+
+/// What all modems say together, as bad as the worst of them: of those that say anything, one that does not say whether all
+/// is well leaves that unknown, and networks that are not the same are none. `None`: nobody says anything.
+pub(super) fn worst<'a>(modems: impl Iterator<Item = &'a Said>) -> Option<Cellular> {
+    let modems: Vec<&Said> = modems.filter(|said| !said.is_empty()).collect();
+    let texts = |name| modems.iter().map(move |said| said.get(name).and_then(|value| value.as_str()));
+    let same = |name| {
+        let first = texts(name).next().flatten()?;
+        texts(name).all(|text| text == Some(first)).then(|| first.to_string())
+    };
+    let gsm = texts(FactName::Rat).any(|rat| rat == Some("gsm"));
+    let any = |name| {
+        let said: Vec<Option<bool>> =
+            modems.iter().map(|said| said.get(name).and_then(|value| value.as_bool())).collect();
+        if said.contains(&Some(true)) { Some(true) } else { said.iter().all(Option::is_some).then_some(false) }
+    };
+    (!modems.is_empty()).then(|| Cellular {
+        plmn: same(FactName::Plmn),
+        rat: if gsm { Some("gsm".into()) } else { same(FactName::Rat) },
+        roaming: any(FactName::Roaming),
+        user_plane: any(FactName::UserPlane),
+        ciphering_off: any(FactName::CipheringOff),
+    })
 }
 
 /// Facts with their ages as the number of limits that they are beyond.

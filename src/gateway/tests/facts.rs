@@ -91,3 +91,114 @@ fn s_03_a_look_that_does_not_come_leaves_nothing_seen() {
     rig.run_to(looked + S(600));
     assert_eq!(rig.said(Kind::PolicyVerdict), 1, "once");
 }
+
+/// A modem of this gateway must be at home.
+fn at_home() -> Analyses {
+    let text = Draft { clock: Some("simulated"), needs_reserve: true, ..draft("2027-06-01") }
+        .text()
+        .replace("[scope]\n", "[scope]\nplmn = [\"26201\"]\nroaming = false\n");
+    let mut analyses = Analyses::default();
+    analyses.add(Path::new("t.toml"), &text);
+    assert!(analyses.invalid.is_empty(), "{:?}", analyses.invalid);
+    analyses
+}
+
+fn tell(rig: &mut Rig, radio: RadioIndex, name: &str, value: &str, age_s: u32) {
+    let line = format!(r#"{{"fact":{{"name":"{name}","value":{value},"age_s":{age_s}}}}}"#);
+    rig.input(Input::PluginLine(radio, 1, Ok(line.into_bytes())));
+}
+
+/// Registered in clear, with a modem that says since now that it is at home.
+fn registered_at_home() -> Rig {
+    let mut rig =
+        Rig::of(Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) }, &both(), at_home(), Loaded::default());
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA03")), "the modem is silent");
+    tell(&mut rig, RADIO, "plmn", "\"26201\"", 0);
+    assert_eq!(rules(&rig)[0], "TA03", "is it roaming?");
+    tell(&mut rig, RADIO, "roaming", "false", 0);
+    assert_eq!(verdict(&rig), "nosec");
+    rig.uplink("01670110", false);
+    rig.accept();
+    rig.outputs.clear();
+    rig
+}
+
+#[test]
+fn s_03_w3_our_modem_roams_and_nosec_is_withdrawn_and_latched() {
+    let mut rig = registered_at_home();
+    let before = records(&rig);
+    for _ in 0..100 {
+        tell(&mut rig, RADIO, "roaming", "false", 7);
+    }
+    assert_eq!((verdict(&rig).as_str(), records(&rig)), ("nosec", before), "what is said again is no news");
+    tell(&mut rig, RADIO, "roaming", "true", 0);
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)), ("dtls-psk", serde_json::json!(["TA07", "TA12"])));
+    assert_eq!((rig.said(Kind::PolicyLatched), records(&rig)), (1, before + 1));
+    let closed = rig.outputs.iter().position(|output| matches!(output, Output::Close(NODE))).unwrap();
+    let sent = rig.outputs.iter().position(|output| matches!(output, Output::Send(..))).unwrap();
+    assert!(closed < sent, "nothing more in clear");
+    tell(&mut rig, RADIO, "roaming", "false", 0);
+    assert_eq!(rules(&rig), serde_json::json!(["TA15", "TA12"]), "home again, and latched");
+    tell(&mut rig, RADIO, "plmn", "\"20801\"", 0);
+    assert_eq!(rules(&rig)[0], "TA07");
+}
+
+#[test]
+fn s_03_facts_end_with_their_plugin() {
+    let mut rig = registered_at_home();
+    rig.input(Input::PluginExited(RADIO, 1, "killed".into()));
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA03")));
+    assert_eq!(rig.said(Kind::PolicyLatched), 1);
+}
+
+#[test]
+fn s_03_facts_end_with_their_age_at_that_moment() {
+    let mut rig = registered_at_home();
+    let told = rig.now;
+    rig.run_to(told + S(300));
+    tell(&mut rig, RADIO, "plmn", "\"26201\"", 0);
+    tell(&mut rig, RADIO, "roaming", "false", 200);
+    rig.run_to(told + S(699));
+    assert_eq!(verdict(&rig), "nosec", "it was true at 100 s");
+    let before = records(&rig);
+    rig.run_to(told + S(700));
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA03")));
+    assert_eq!((records(&rig), rig.said(Kind::PolicyLatched)), (before + 1, 1));
+    tell(&mut rig, RADIO, "roaming", "false", 600);
+    assert_eq!(rules(&rig)[0], "TA03", "too old when it is told");
+    // Null, and a value that cannot be, end it at once.
+    for ends in ["null", "7"] {
+        let mut rig = registered_at_home();
+        tell(&mut rig, RADIO, "roaming", ends, 0);
+        assert_eq!(rules(&rig)[0], "TA03", "{ends}");
+    }
+}
+
+#[test]
+fn s_03_of_several_modems_the_worst_holds() {
+    const MAST: RadioIndex = RadioIndex(1);
+    let mut config = both();
+    config.radios.push(config::Radio { name: "mast".into(), ..config.radios[0].clone() });
+    let mut rig =
+        Rig::of(Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) }, &config, at_home(), Loaded::default());
+    rig.input(Input::PluginStarted(MAST, 1));
+    for line in [
+        r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#,
+        r#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32"}}"#,
+    ] {
+        rig.input(Input::PluginLine(MAST, 1, Ok(line.into())));
+    }
+    tell(&mut rig, RADIO, "plmn", "\"26201\"", 0);
+    tell(&mut rig, RADIO, "roaming", "false", 0);
+    assert_eq!(verdict(&rig), "nosec", "the other one is no modem as far as is known");
+    let cellular = |rig: &Rig| super::policy::explain(rig)["facts"]["cellular"].clone();
+    tell(&mut rig, MAST, "plmn", "\"26201\"", 0);
+    assert_eq!((&cellular(&rig)["roaming"], rules(&rig)[0].as_str()), (&serde_json::Value::Null, Some("TA03")));
+    tell(&mut rig, MAST, "roaming", "true", 0);
+    assert_eq!((&cellular(&rig)["roaming"], rules(&rig)[0].as_str()), (&true.into(), Some("TA07")));
+    tell(&mut rig, MAST, "roaming", "false", 0);
+    tell(&mut rig, MAST, "plmn", "\"26202\"", 0);
+    tell(&mut rig, MAST, "rat", "\"gsm\"", 0);
+    tell(&mut rig, RADIO, "rat", "\"nb-iot\"", 0);
+    assert_eq!((&cellular(&rig)["plmn"], &cellular(&rig)["rat"]), (&serde_json::Value::Null, &"gsm".into()));
+}
