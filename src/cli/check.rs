@@ -52,7 +52,7 @@ struct Report {
 
 fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     let config = sealed_keys::read_config(path, state)?;
-    let analyses = Analyses::read(&config.analysis_dir)?;
+    let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
     let mut warnings = config.warnings.clone();
     let (mut errors, mut look) = (Vec::new(), Look::by_other(&config.facts_dir));
     for radio in &config.radios {

@@ -37,6 +37,9 @@ pub(super) fn explain(answer: &Value) -> String {
             text(&analysis["expires"]),
             text(&analysis["sha256"])
         );
+        if let Some(by) = answer["signed_by"].get(text(&analysis["id"])) {
+            out += &format!("  signed by {}\n", text(by));
+        }
         out += &format!("  {:<12} {:<16} {:<16} {}\n", "SEGMENT", "ATTACKER", "PROPERTY", "OUTCOME");
         for cell in entries(&analysis["table"]) {
             out += &format!(

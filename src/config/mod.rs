@@ -51,6 +51,8 @@ pub struct Config {
     pub plugin_dirs: Vec<PathBuf>,
     /// Directory of threat analyses.
     pub analysis_dir: PathBuf,
+    /// File of those who may sign threat analyses.
+    pub analysis_signers: Option<PathBuf>,
     /// Directory of facts that root writes.
     pub facts_dir: PathBuf,
     /// Receive delay that nodes get in their join accept, in s, 1 to 15.
@@ -258,6 +260,7 @@ impl Checker<'_> {
             control_socket: gateway.control_socket.map(|at| home.join(at.value)),
             plugin_dirs: plugin_dirs.iter().map(|dir| home.join(dir)).collect(),
             analysis_dir,
+            analysis_signers: self.layers.policy.analysis_signers.as_ref().map(|at| home.join(&at.value)),
             facts_dir,
             rx1_delay_s,
             dtls_live_sessions,

@@ -5,6 +5,7 @@ use super::input::{NodeId, Now};
 use crate::node::Node;
 use crate::policy::date::Day;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 impl Gateway {
     /// The whole of a node's decision.
@@ -20,7 +21,15 @@ impl Gateway {
             "today": now.unix_ms.map(Day::of_unix_ms),
             "facts": self.gate.facts(id),
             "decision": self.gate.decision(id),
+            "signed_by": self.signatures(id),
         })
+    }
+
+    /// Who signed the analyses that speak of a node, by id; of those that are signed.
+    fn signatures(&self, id: NodeId) -> BTreeMap<&str, &str> {
+        let ids = self.gate.decision(id).map(|decision| decision.ids()).unwrap_or_default();
+        let spoken = self.gate.analyses().valid.iter().filter(|analysis| ids.contains(&analysis.id.as_str()));
+        spoken.filter_map(|analysis| Some((analysis.id.as_str(), analysis.signed_by.as_deref()?))).collect()
     }
 
     /// The nodes that may run without DTLS.
@@ -58,6 +67,7 @@ impl Gateway {
                 "sha256": analysis.sha256,
                 "reviewed": analysis.reviewed,
                 "expires": analysis.expires,
+                "signed_by": analysis.signed_by,
                 "days_left": today.map(|today| i64::from(analysis.expires.0) - i64::from(today.0)),
             })
         };

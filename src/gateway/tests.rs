@@ -64,6 +64,7 @@ fn config(confirmed: bool) -> Config {
         control_socket: None,
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
+        analysis_signers: None,
         facts_dir: "facts".into(),
         rx1_delay_s: 5,
         dtls_live_sessions: config::DTLS_LIVE_SESSIONS,

@@ -124,7 +124,7 @@ struct Shell {
 
 impl Shell {
     fn start(config: &Config, options: &Options) -> Result<Shell, RunError> {
-        let analyses = Analyses::read(&config.analysis_dir)?;
+        let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
         let (to_gateway, inputs) = mpsc::channel(LINES_WAITING);
         let (mut slots, mut look) = (Vec::new(), Look::by_daemon(&config.facts_dir));
         for (index, radio) in config.radios.iter().enumerate() {
@@ -377,7 +377,7 @@ fn reload(options: &Options, to_gateway: &mpsc::Sender<Input>) -> std::io::Resul
     let (path, state_dir, to_gateway) = (options.config.clone(), options.state_dir.clone(), to_gateway.clone());
     let read = move || {
         let config = sealed_keys::read_config(&path, Some(&state_dir))?;
-        let analyses = Analyses::read(&config.analysis_dir)?;
+        let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
         for warning in &config.warnings {
             log::warn!("{warning}");
         }

@@ -41,6 +41,9 @@ fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsew
     assert_eq!((table.len(), accepted, explained["facts"]["activation"].as_str()), (20, 4, Some("otaa")));
     assert_eq!(explained["decision"]["analyses"][0]["sha256"], verdict["sha256"]);
     let seen = explained["facts"]["seen"].as_array().unwrap();
+    let port = |radio: Value| seen.iter().find(|fact| fact["probe"] == "tty-owner" && fact["peer"] == radio);
+    let good = [json!("roof"), Value::Null].map(|radio| port(radio).is_some_and(|fact| fact["good"] == true));
+    assert_eq!(good, [true, true], "only the plugin has the port open: {seen:?}");
     let fact = seen.iter().find(|fact| fact["probe"] == "wireguard");
     if nix::unistd::geteuid().is_root() {
         let fact = fact.expect("a fact of the directory");
@@ -107,8 +110,25 @@ fn files_are_written_and_checked_without_a_gateway() {
     let checked = lpwad(&["policy", "check", "--json", file]);
     let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert_eq!((checked[0]["ok"].as_bool(), checked[0]["id"].as_str()), (Some(true), Some("TA-7")));
+    assert!(checked[0]["signed_by"].is_null());
     let written = std::fs::read_to_string(&path).unwrap();
     assert!(written.contains("#accept"), "nothing is accepted yet");
+    // Signed by the real thing; then changed.
+    let ssh_keygen = |arguments: &[&str]| {
+        let done = std::process::Command::new("ssh-keygen").args(arguments).current_dir(dir.path()).output().unwrap();
+        assert!(done.status.success(), "{}", text(&done));
+    };
+    ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", "key"]);
+    ssh_keygen(&["-q", "-Y", "sign", "-n", "lpwad-threat-analysis", "-f", "key", "site.toml"]);
+    let signers = dir.path().join("signers");
+    let key = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
+    std::fs::write(&signers, format!("j.doe@example.org {key}")).unwrap();
+    let check = || lpwad(&["policy", "check", "--signers", signers.to_str().unwrap(), file]);
+    assert!(text(&check()).contains("signed by j.doe@example.org"), "{}", text(&check()));
+    std::fs::write(&path, format!("{written}\n")).unwrap();
+    assert_eq!(check().status.code(), Some(78));
+    assert!(text(&check()).contains("site.toml.sig: is not one over this file"), "{}", text(&check()));
+    std::fs::remove_file(dir.path().join("site.toml.sig")).unwrap();
     std::fs::write(&path, written.replace("\"lorawan-app\"", "\"lorawan-ap\"")).unwrap();
     let checked = lpwad(&["policy", "check", file]);
     assert_eq!(checked.status.code(), Some(78));

@@ -2,6 +2,7 @@
 //! `fuzz/` feeds them from a fuzzer, `tests/smoke.rs` from the seeds and mutations of them.
 
 pub mod analysis_file;
+pub mod analysis_signature;
 pub mod at_line;
 pub mod client_datagram;
 pub mod coap_message;
@@ -25,6 +26,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("analysis_file", |bytes| text(bytes, analysis_file::run)),
+    ("analysis_signature", analysis_signature::run),
     ("at_line_lora_e5", |bytes| at_line::run("lora-e5", bytes)),
     ("at_line_rn2483", |bytes| at_line::run("rn2483", bytes)),
     ("client_datagram", client_datagram::run),
