@@ -6,7 +6,7 @@ use core::time::Duration;
 use lpwad_link::fact::FactName;
 use std::collections::BTreeSet;
 
-/// A look that does not come: so long after the last one nothing of what was seen with it counts.
+/// A look that does not come: so long after the last one nothing is known of ports, nor of what fact files said.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is seen of this host and its modems.
