@@ -64,7 +64,7 @@ const MODULES: [(&str, &[&str]); 12] = [
 ];
 
 /// Packages with one home, by their name in code: if one must be replaced, this is what changes.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("chacha20poly1305", &["src/store/seal.rs"]),
     ("clap", &["src/cli/", "src/demo/mod.rs", "plugins/sim/"]),
     ("coap_lite", &["crates/lwm2m/src/coap/message.rs", "plugins/sim/"]),
@@ -90,6 +90,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("redb", &["src/io/database.rs", "src/io/disk.rs"]),
     ("sha2", &["src/config/credential.rs", "src/policy/file.rs"]),
     ("seccompiler", &["src/io/sandbox/calls.rs"]),
+    ("ssh_key", &["src/policy/signature.rs"]),
     ("systemd_journal_logger", &["src/io/journal.rs"]),
     ("tokio", &["src/io/", "plugins/lora-serial/"]),
     ("toml_edit", &["src/config/key_edit.rs"]),

@@ -4,7 +4,7 @@ use super::exit;
 use crate::config::{Config, ConfigError, ConfigErrors, endpoint};
 use crate::gateway::gate::facts_of;
 use crate::io::Clock;
-use crate::io::facts;
+use crate::io::facts::Look;
 use crate::io::keys::Keys;
 use crate::io::run::state_dir;
 use crate::io::sealed_keys;
@@ -53,12 +53,13 @@ struct Report {
 
 fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     let config = sealed_keys::read_config(path, state)?;
-    let analyses = Analyses::read(&config.analysis_dir)?;
+    let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
     let mut warnings = config.warnings.clone();
-    let mut errors = Vec::new();
+    let (mut errors, mut look) = (Vec::new(), Look::by_other(&config.facts_dir));
     for radio in &config.radios {
         match plugins::find(&radio.plugin, &config.plugin_dirs) {
             Ok(plugin) => {
+                look.add(radio, &plugin);
                 for problem in plugins::settings_problems(&plugin, &radio.settings) {
                     warnings.push(format!("radio {}: {problem}", radio.name));
                 }
@@ -79,7 +80,7 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
             warnings.push(format!("node {node}: it has no key for DTLS with its server: `lpwad key new {node}`"));
         }
     }
-    let verdicts = verdicts(&config, &analyses, &mut warnings);
+    let verdicts = verdicts(&config, &analyses, &look, &mut warnings);
     let state_dir = state_dir(state, config.state_dir.as_deref());
     let json = json!({
         "ok": true,
@@ -105,10 +106,19 @@ fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
 }
 
 /// What would become of the sessions: server, verdict for people, and how many nodes it is for.
-fn verdicts(config: &Config, analyses: &Analyses, warnings: &mut Vec<String>) -> Vec<(String, String, usize)> {
-    let bearers = route::bearers(&route::asked_for(config));
-    let (host, today) =
-        (HostFacts { facts: facts::host(), bearers }, Clock::start().now().unix_ms.map(Day::of_unix_ms));
+fn verdicts(
+    config: &Config,
+    analyses: &Analyses,
+    look: &Look,
+    warnings: &mut Vec<String>,
+) -> Vec<(String, String, usize)> {
+    let unix_ms = Clock::start().now().unix_ms;
+    let (looked, today) = (look.look(unix_ms), unix_ms.map(Day::of_unix_ms));
+    let host = HostFacts { facts: looked.facts, bearers: route::bearers(&route::asked_for(config)) };
+    for trouble in &looked.troubles {
+        let fields = trouble.fields.iter().map(|(_, text)| text.as_str());
+        warnings.push(fields.collect::<Vec<_>>().join(" "));
+    }
     let mut verdicts: Vec<(String, String, usize)> = Vec::new();
     for node in &config.nodes {
         let Some(server) = config.servers.get(node.server) else { continue };

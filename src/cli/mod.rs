@@ -2,6 +2,7 @@
 //! internal, 71 operating system, 73 output file, 74 IO, 78 configuration.
 
 mod check;
+mod facts;
 mod key;
 mod policy;
 mod show;
@@ -67,6 +68,9 @@ enum Command {
     /// Why sessions open with DTLS or without, and the threat analyses that say so.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Write facts that the policy asks for and only root can see.
+    #[command(subcommand)]
+    Facts(facts::Command),
 }
 
 #[derive(Subcommand)]
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo::run(demo, arguments.json),
         Command::Key(command) => key::run(command, &arguments.config, arguments.state_dir.as_deref(), arguments.json),
         Command::Policy(command) => policy::run(command, &arguments),
+        Command::Facts(command) => facts::run(command),
         Command::Status => ask(&arguments, &Request::Status, show::status),
         Command::Node(NodeCommand::List) => ask(&arguments, &Request::NodeList, show::nodes),
         Command::Node(NodeCommand::Show { node }) => {

@@ -1,13 +1,15 @@
 //! `lpwad policy`: why sessions open as they do, and the files that say so.
 
 use super::{ask, exit, fail, show_policy};
+use crate::config::ConfigErrors;
 use crate::gateway::control::Request;
-use crate::io::Clock;
+use crate::io::{Clock, sealed_keys};
 use crate::policy::analysis::Analysis;
 use crate::policy::date::Day;
 use crate::policy::draft::Draft;
 use crate::policy::file::sha256;
 use crate::policy::record::Record;
+use crate::policy::signature::{Signers, signed_by};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -30,6 +32,10 @@ pub(super) enum Command {
         /// Files.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Who may sign, in the form of ssh-keygen's allowed signers [default: policy.analysis_signers, if the configuration
+        /// can be read].
+        #[arg(long, value_name = "FILE")]
+        signers: Option<PathBuf>,
     },
     /// Write a first threat analysis, for LoRaWAN nodes and a server on this host. Nothing is accepted or proven in it yet.
     New {
@@ -78,7 +84,15 @@ pub(super) fn run(command: &Command, arguments: &super::Arguments) -> ExitCode {
         Command::List => ask(arguments, &Request::PolicyList, show_policy::list),
         Command::Record { number } => ask(arguments, &Request::PolicyRecords { number: *number }, show_policy::records),
         Command::Rearm => ask(arguments, &Request::PolicyRearm, show_policy::rearmed),
-        Command::Check { files } => check(files, arguments.json),
+        Command::Check { files, signers } => {
+            // Somebody who may check a file need not be allowed to read the keys.
+            let config = || sealed_keys::read_config(&arguments.config, arguments.state_dir.as_deref()).ok();
+            let signers = signers.clone().or_else(|| config()?.analysis_signers);
+            match signers.map(|path| Signers::read(&path)).transpose() {
+                Ok(signers) => check(files, signers.as_ref(), arguments.json),
+                Err(errors) => fail(exit::CONFIG, &errors),
+            }
+        }
         Command::Verify { file } => verify(file, arguments.json),
         Command::New { id, server, endpoint, by, title, days, out } => {
             let Some(today) = Clock::start().now().unix_ms.map(Day::of_unix_ms) else {
@@ -107,17 +121,24 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
-fn check(files: &[PathBuf], json: bool) -> ExitCode {
+fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
     let mut entries = Vec::new();
     let mut bad = false;
     for path in files {
-        let entry = match read(path).map(|text| Analysis::parse(path, &text)) {
+        let checked = |text: String| {
+            let analysis = Analysis::parse(path, &text)?;
+            Ok::<_, ConfigErrors>(Analysis { signed_by: signed_by(path, text.as_bytes(), signers)?, ..analysis })
+        };
+        let entry = match read(path).map(checked) {
             Ok(Ok(analysis)) => {
-                let (id, expires) = (&analysis.id, analysis.expires);
+                let (id, expires, by) = (&analysis.id, analysis.expires, &analysis.signed_by);
                 if !json {
-                    println!("{}: ok, {id}, {} segments, expires {expires}", path.display(), analysis.segments.len());
+                    let signed = by.as_ref().map_or("not signed".into(), |by| format!("signed by {by}"));
+                    let segments = analysis.segments.len();
+                    println!("{}: ok, {id}, {segments} segments, expires {expires}, {signed}", path.display());
                 }
-                json!({ "file": path, "ok": true, "id": id, "sha256": analysis.sha256, "expires": expires })
+                let sha256 = &analysis.sha256;
+                json!({ "file": path, "ok": true, "id": id, "sha256": sha256, "expires": expires, "signed_by": by })
             }
             Ok(Err(errors)) => {
                 bad = true;

@@ -37,6 +37,9 @@ pub(super) fn explain(answer: &Value) -> String {
             text(&analysis["expires"]),
             text(&analysis["sha256"])
         );
+        if let Some(by) = answer["signed_by"].get(text(&analysis["id"])) {
+            out += &format!("  signed by {}\n", text(by));
+        }
         out += &format!("  {:<12} {:<16} {:<16} {}\n", "SEGMENT", "ATTACKER", "PROPERTY", "OUTCOME");
         for cell in entries(&analysis["table"]) {
             out += &format!(
@@ -84,7 +87,8 @@ pub(super) fn policy(policy: &Value) -> String {
     let mut out = String::new();
     for analysis in entries(&policy["analyses"]) {
         let (id, left) = (text(&analysis["id"]), text(&analysis["days_left"]));
-        out += &format!("analysis {id}: expires {}, {left} days left\n", text(&analysis["expires"]));
+        let signed = analysis["signed_by"].as_str().map_or_else(String::new, |by| format!(", signed by {by}"));
+        out += &format!("analysis {id}: expires {}, {left} days left{signed}\n", text(&analysis["expires"]));
     }
     for invalid in entries(&policy["invalid"]) {
         out += &format!("analysis INVALID: {}\n", text(invalid));

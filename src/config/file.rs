@@ -90,6 +90,10 @@ section! {
     Policy {
         /// Directory of threat analyses.
         analysis_dir: PathBuf,
+        /// File of those who may sign threat analyses.
+        analysis_signers: PathBuf,
+        /// Directory of fact files.
+        facts_dir: PathBuf,
     }
 }
 

@@ -37,6 +37,9 @@ use std::sync::Arc;
 /// Most nodes in one configuration; each one costs a socket.
 pub const MAX_NODES: usize = 20_000;
 
+/// Directory of facts that root writes, if the configuration names no other.
+pub const FACTS_DIR: &str = "/run/lpwad/facts";
+
 /// The whole configuration.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
@@ -49,6 +52,10 @@ pub struct Config {
     pub plugin_dirs: Vec<PathBuf>,
     /// Directory of threat analyses.
     pub analysis_dir: PathBuf,
+    /// File of those who may sign threat analyses.
+    pub analysis_signers: Option<PathBuf>,
+    /// Directory of facts that root writes.
+    pub facts_dir: PathBuf,
     /// Receive delay that nodes get in their join accept, in s, 1 to 15.
     pub rx1_delay_s: u8,
     /// DTLS sessions that are live at once; beyond it the longest idle is put aside until its node speaks.
@@ -241,6 +248,10 @@ impl Checker<'_> {
             Some(at) => home.join(&at.value),
             None => home.join("threat-analysis.d"),
         };
+        let facts_dir = match &self.layers.policy.facts_dir {
+            Some(at) => home.join(&at.value),
+            None => FACTS_DIR.into(),
+        };
         if !self.errors.is_empty() {
             return Err(ConfigErrors(self.errors));
         }
@@ -250,6 +261,8 @@ impl Checker<'_> {
             control_socket: gateway.control_socket.map(|at| home.join(at.value)),
             plugin_dirs: plugin_dirs.iter().map(|dir| home.join(dir)).collect(),
             analysis_dir,
+            analysis_signers: self.layers.policy.analysis_signers.as_ref().map(|at| home.join(&at.value)),
+            facts_dir,
             rx1_delay_s,
             dtls_live_sessions,
             backlog,

@@ -142,6 +142,10 @@ events! {
     ReserveFailed = "reserve-failed", Warn;
     /// Somebody has rearmed the policy.
     PolicyRearmed = "policy-rearmed", Info;
+    /// A file of facts, or their directory, is not believed or cannot be read; said once until that changes.
+    FactFileRefused = "fact-file-refused", Warn;
+    /// A radio's serial port can be reached by others than root, lpwad and its plugin; said once until that changes.
+    PortExposed = "port-exposed", Info;
     /// A DTLS session is open.
     SessionOpened = "session-opened", Info;
     /// A session could not be opened for a reason of this host: no socket, no address of the server's name.

@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::policy::date::Day;
 use lpwad_lorawan::{DataRate, DevEui};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 /// What is known of the link that a node has itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +39,15 @@ impl Gateway {
             "today": now.unix_ms.map(Day::of_unix_ms),
             "facts": server.and_then(|server| self.gate.facts(id, server)),
             "decision": self.gate.decision(id),
+            "signed_by": self.signatures(id),
         })
+    }
+
+    /// Who signed the analyses that speak of a node, by id; of those that are signed.
+    fn signatures(&self, id: NodeId) -> BTreeMap<&str, &str> {
+        let ids = self.gate.decision(id).map(|decision| decision.ids()).unwrap_or_default();
+        let spoken = self.gate.analyses().valid.iter().filter(|analysis| ids.contains(&analysis.id.as_str()));
+        spoken.filter_map(|analysis| Some((analysis.id.as_str(), analysis.signed_by.as_deref()?))).collect()
     }
 
     /// The nodes that may run without DTLS.
@@ -76,6 +85,7 @@ impl Gateway {
                 "sha256": analysis.sha256,
                 "reviewed": analysis.reviewed,
                 "expires": analysis.expires,
+                "signed_by": analysis.signed_by,
                 "days_left": today.map(|today| i64::from(analysis.expires.0) - i64::from(today.0)),
             })
         };

@@ -6,12 +6,14 @@
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
 use super::reserve::Reserve;
+use super::sight::Sight;
 use super::{Gateway, Output};
 use crate::config::{self, DtlsMode, Server};
 use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Decision, Verdict, decide, next_expiry};
-use crate::policy::facts::{Activation, Facts, HostFacts};
+use crate::policy::evidence::Evidence;
+use crate::policy::facts::{Activation, Cellular, Facts};
 use crate::policy::record::{Inputs, Record};
 use crate::policy::rule::Rule;
 use crate::session::{Security, State as SessionState, Way};
@@ -20,6 +22,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Decisions that the store keeps; the oldest go.
@@ -33,8 +36,7 @@ pub(super) struct Gate {
     analyses: Analyses,
     /// The last analyses of which none was invalid: by them what was granted goes on, when a later file cannot be read.
     kept: Option<Analyses>,
-    /// What is seen of this host.
-    host: HostFacts,
+    sight: Sight,
     nodes: BTreeMap<NodeId, Gated>,
     state: State,
     /// Of which analyses, by hash, it was said that so many days are left.
@@ -100,13 +102,13 @@ fn grant_name(server: &str, decision: &Decision) -> String {
 impl Gate {
     /// With what the store has of the policy. A state that is damaged is none: then nothing is latched, and the chain of
     /// records begins anew.
-    pub(super) fn new(analyses: Analyses, host: HostFacts, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
+    pub(super) fn new(analyses: Analyses, sight: Sight, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
         let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
         let records = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
         Gate {
             analyses,
             kept: None,
-            host,
+            sight,
             nodes: BTreeMap::new(),
             state,
             warned: BTreeMap::new(),
@@ -175,12 +177,12 @@ impl Gate {
 
     fn facts_of(&self, gated: &Gated, server: &Server) -> Facts {
         let Facts { activation, counters_checked, .. } = gated.facts;
-        Facts { activation, counters_checked, ..self.host.towards(server) }
+        Facts { activation, counters_checked, ..self.sight.towards(server) }
     }
 
     /// The interface that clear sockets to this server are bound to; `None`: it is on this host.
     pub(super) fn bearer(&self, server: &Server) -> Option<String> {
-        self.host.towards(server).bearer
+        self.sight.towards(server).bearer
     }
 
     /// The analyses in force, to be shown.
@@ -210,9 +212,28 @@ impl Gate {
     }
 
     /// Takes over what is seen of this host.
-    pub(super) fn see(&mut self, host: HostFacts) {
-        self.stale |= self.host != host;
-        self.host = host;
+    pub(super) fn see(&mut self, now: Now, host: Facts) {
+        let valid = self.kept.iter().flat_map(|kept| &kept.valid).chain(&self.analyses.valid);
+        let limits = valid.flat_map(|analysis| analysis.evidence.values()).filter_map(|evidence| match evidence {
+            Evidence::Live { max_age_s, .. } => Some(*max_age_s),
+            Evidence::Attested { .. } => None,
+        });
+        self.stale |= self.sight.look(now.mono, host, &limits.collect());
+    }
+
+    /// Takes over which interfaces lead to servers.
+    pub(super) fn route(&mut self, bearers: BTreeMap<IpAddr, String>) {
+        self.stale |= self.sight.route(bearers);
+    }
+
+    /// Takes over what modems say.
+    pub(super) fn hear(&mut self, cellular: Option<Cellular>) {
+        self.stale |= self.sight.hear(cellular);
+    }
+
+    /// When a fact ceases to count.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.sight.deadline()
     }
 
     /// Today, unless the clock is wrong: not trusted, or earlier than it once was.
@@ -283,7 +304,7 @@ impl Gate {
         let State { latest, latches, .. } = &self.state;
         let latched: Vec<&String> = latches.keys().collect();
         let files = (of(&self.analyses), self.kept.as_ref().map(of));
-        format!("{latest:?} {latched:?} {files:?} {:?} {nodes:?} {:?} {}", self.host, self.judged, self.stale)
+        format!("{latest:?} {latched:?} {files:?} {:?} {nodes:?} {:?} {}", self.sight, self.judged, self.stale)
     }
 }
 
@@ -294,6 +315,7 @@ impl Gateway {
     /// Reviews if the day, the trust in the clock, or a fact changed.
     pub(super) fn review(&mut self, now: Now) {
         let today = self.gate.today(now);
+        self.gate.stale |= self.gate.sight.tick(now.mono);
         if self.gate.stale || self.gate.judged != today {
             self.judge_all(now, Cause::Live);
         }

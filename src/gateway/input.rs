@@ -7,6 +7,8 @@ use crate::policy::analyses::Analyses;
 pub use crate::policy::facts::{Facts, HostFacts};
 pub use crate::session::{Down, Dtls, Reason, Security, Up};
 use core::time::Duration;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The time that comes with each input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,9 @@ pub enum Input {
     /// The configuration and the threat analyses, read again.
     Reload(Box<Config>, Analyses),
     /// What is seen of this host has changed.
-    Facts(HostFacts),
+    Facts(Facts),
+    /// Interfaces that are up and lead to servers, by address.
+    Bearers(BTreeMap<IpAddr, String>),
     /// They were to be read again, and the configuration cannot be used, for people. The former one holds.
     ReloadFailed(String),
     /// A deadline has passed.

@@ -22,6 +22,7 @@ mod quota;
 mod radios;
 mod reload;
 mod reserve;
+mod sight;
 mod status;
 mod uplink;
 
@@ -47,6 +48,7 @@ use pace::Pace;
 use persist::Persist;
 use quota::Quota;
 use reload::Fixed;
+use sight::Sight;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -109,7 +111,7 @@ impl Gateway {
         });
         let mut gateway = Gateway {
             servers: config.servers.iter().map(|server| Served { config: server.clone() }).collect(),
-            gate: Gate::new(analyses, host, &loaded.policy),
+            gate: Gate::new(analyses, Sight::new(now.mono, host), &loaded.policy),
             fixed: Fixed::of(config),
             radios: radios.collect(),
             network,
@@ -223,8 +225,10 @@ impl Gateway {
     /// Takes an input.
     pub fn handle(&mut self, now: Now, input: Input) {
         // Nothing is granted by older facts when there are newer ones.
-        if let Input::Facts(host) = &input {
-            self.gate.see(host.clone());
+        match &input {
+            Input::Facts(host) => self.gate.see(now, host.clone()),
+            Input::Bearers(bearers) => self.gate.route(bearers.clone()),
+            _ => {}
         }
         self.review(now);
         match input {
@@ -251,7 +255,7 @@ impl Gateway {
                 self.outputs.push_back(Output::Reply(request, answer));
             }
             Input::Reload(config, analyses) => self.reload(now, &config, analyses),
-            Input::Facts(_) => {}
+            Input::Facts(_) | Input::Bearers(_) => {}
             Input::ReloadFailed(why) => self.say(Event::new(Kind::ReloadFailed).with("reason", why)),
             Input::Tick => self.tick(now),
             Input::Stop => self.stop(now),
@@ -278,6 +282,7 @@ impl Gateway {
             .chain(self.persist.deadline())
             .chain(self.backlog.deadline())
             .chain(self.handshakes.deadline())
+            .chain(self.gate.deadline())
             .chain(paced)
             .chain(sends)
             .chain(stop)

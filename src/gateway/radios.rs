@@ -4,6 +4,7 @@ use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{Now, RadioIndex};
 use super::output::Output;
+use super::sight::worst;
 use crate::radio::{self, Cause, Radio};
 use lpwad_lorawan::{RadioId, TxOutcome};
 
@@ -65,6 +66,10 @@ impl Gateway {
             }
             radio::Output::ClockJumped(ms) => {
                 self.say_rarely(now, Event::new(Kind::RadioClockJumped).radio(&name).with("jump_ms", ms));
+            }
+            radio::Output::Facts => {
+                self.gate.hear(worst(self.radios.iter().map(|radio| &radio.said)));
+                self.review(now);
             }
             radio::Output::Fault(None) => self.say_rarely(now, Event::new(Kind::RadioRecovered).radio(&name)),
         }

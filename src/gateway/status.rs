@@ -216,6 +216,7 @@ fn radio_entry(radio: &Radio) -> Json {
         "bad_lines": radio.bad_lines,
         "starts": radio.starts,
         "clock_jumps": radio.clock_jumps,
+        "unknown_facts": radio.unknown_facts,
         "plugin": radio.plugin_counters,
     })
 }

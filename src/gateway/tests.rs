@@ -2,7 +2,7 @@
 //! code (`lorawan` encoders), one server that is a few datagrams.
 
 use super::event::Kind;
-use super::input::{Down, Dtls, RadioIndex, Reason, Security as Secured, Up};
+use super::input::{Down, Dtls, Facts, RadioIndex, Reason, Security as Secured, Up};
 use super::output::Target;
 use super::*;
 use crate::config::{Config, Security, ServerUri};
@@ -11,6 +11,7 @@ use lpwad_lorawan::{Activation, Key, Region};
 
 mod backlog;
 mod dtls;
+mod facts;
 mod flood;
 mod model;
 mod policy;
@@ -65,6 +66,8 @@ fn config(confirmed: bool) -> Config {
         control_socket: None,
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
+        analysis_signers: None,
+        facts_dir: "facts".into(),
         rx1_delay_s: 5,
         dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
         backlog: crate::config::Backlog::default(),

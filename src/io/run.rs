@@ -2,6 +2,8 @@
 
 use super::control::{Asked, Control};
 use super::disk::Disk;
+use super::facts::Look;
+use super::facts::watch::Watch;
 use super::handshake::{Done, Handshakes};
 use super::keys::Keys;
 use super::patience::patiently;
@@ -9,7 +11,7 @@ use super::resolve::{Resolved, Resolver};
 use super::sandbox::{self, Allowance};
 use super::secure::Sessions;
 use super::spawn::{STOP_GRACE, Slot};
-use super::{Clock, StoreError, entropy, facts, journal, library, plugins, route, sealed_keys, what_if};
+use super::{Clock, StoreError, entropy, journal, library, plugins, route, sealed_keys, what_if};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::control::Request;
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,6 +58,9 @@ pub enum RunError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
+
+/// How often the ways to servers are asked for, and sessions end whose certificates have: also if nothing tells of a change.
+const LOOKS: Duration = Duration::from_secs(5);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -113,6 +119,7 @@ struct Shell {
     addresses: BTreeSet<IpAddr>,
     handshaken: mpsc::Receiver<Done>,
     resolved: mpsc::Receiver<Resolved>,
+    watch: Watch,
     json: bool,
     replies: BTreeMap<u64, Asker>,
     next_request: u64,
@@ -124,12 +131,13 @@ struct Shell {
 
 impl Shell {
     fn start(config: &Config, options: &Options) -> Result<Shell, RunError> {
-        let analyses = Analyses::read(&config.analysis_dir)?;
+        let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
         let (to_gateway, inputs) = mpsc::channel(LINES_WAITING);
-        let mut slots = Vec::new();
+        let (mut slots, mut look) = (Vec::new(), Look::by_daemon(&config.facts_dir));
         for (index, radio) in config.radios.iter().enumerate() {
             let plugin =
                 plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
+            look.add(radio, &plugin);
             let (index, allowance) = (RadioIndex(index as u16), Allowance::new(&plugin, &radio.settings));
             slots.push(Slot::new(index, radio.name.clone(), plugin.exec, allowance, to_gateway.clone()));
         }
@@ -141,7 +149,11 @@ impl Shell {
         let (done, handshaken) = mpsc::channel(HANDSHAKES_WAITING);
         let (answers, resolved) = mpsc::channel(ANSWERS_WAITING);
         let sessions = Sessions::new(config, Handshakes::start(clock, done)?, Resolver::new(answers))?;
-        let gateway = Gateway::new(clock.now(), config, analyses, host(&addresses), &opened.loaded, entropy::seed()?);
+        // Later looks are made by the thread, which also says what is wrong.
+        let facts = look.look(clock.now().unix_ms).facts;
+        let seen = HostFacts { facts, bearers: route::bearers(&addresses) };
+        let gateway = Gateway::new(clock.now(), config, analyses, seen, &opened.loaded, entropy::seed()?);
+        let watch = Watch::start(look, clock, to_gateway.clone())?;
         let mut shell = Shell {
             clock,
             gateway,
@@ -154,6 +166,7 @@ impl Shell {
             addresses,
             handshaken,
             resolved,
+            watch,
             json: options.json,
             replies: BTreeMap::new(),
             next_request: 0,
@@ -195,7 +208,7 @@ impl Shell {
             self.input(Input::Noticed(Event::new(Kind::SandboxIncomplete).with("missing", missing.join("; "))));
         }
         let mut changes = route::Changes::watch().map_err(unwatched).ok();
-        let mut looks = tokio::time::interval(facts::INTERVAL);
+        let mut looks = tokio::time::interval(LOOKS);
         while !self.stopped {
             let deadline = self.gateway.deadline().map(|mono| self.clock.instant(mono).into());
             let tick = async {
@@ -215,7 +228,7 @@ impl Shell {
                 },
                 () = tick => self.input(Input::Tick),
                 _ = looks.tick() => {
-                    self.look();
+                    self.look_at_routes();
                     let ended = self.sessions.expire(self.clock.now());
                     self.inputs(ended);
                 }
@@ -224,7 +237,7 @@ impl Shell {
                         unwatched(error);
                         changes = None;
                     }
-                    self.look();
+                    self.look_at_routes();
                 }
                 Some(input) = self.inputs.recv() => self.input(input),
                 done = self.handshaken.recv() => match done {
@@ -286,17 +299,18 @@ impl Shell {
         let reload = match &input {
             Input::Reload(config, _) => {
                 self.addresses = route::asked_for(config);
-                Some((Keys::of(config), config.dtls_live_sessions))
+                Some((Keys::of(config), config.dtls_live_sessions, config.facts_dir.clone()))
             }
             _ => None,
         };
         if reload.is_some() {
-            self.look();
+            self.look_at_routes();
         }
         let was_read = matches!(input, Input::Reload(..) | Input::ReloadFailed(_));
         self.gateway.handle(self.clock.now(), input);
         self.drain();
-        if let Some((keys, max_live)) = reload {
+        if let Some((keys, max_live, facts_dir)) = reload {
+            self.watch.read_in(facts_dir);
             let ended = self.sessions.reload(keys, max_live, &mut self.disk);
             self.inputs(ended);
         }
@@ -308,9 +322,9 @@ impl Shell {
         }
     }
 
-    /// Looks at this host, and tells the gateway.
-    fn look(&mut self) {
-        self.input(Input::Facts(host(&self.addresses)));
+    /// Asks the kernel for the ways to servers, and tells the gateway.
+    fn look_at_routes(&mut self) {
+        self.input(Input::Bearers(route::bearers(&self.addresses)));
     }
 
     /// Reads the configuration again; once more afterwards, if it is being read already, because what is read may be old.
@@ -393,11 +407,6 @@ impl Shell {
     }
 }
 
-/// What is seen of this host and the ways to these addresses.
-fn host(addresses: &BTreeSet<IpAddr>) -> HostFacts {
-    HostFacts { facts: facts::host(), bearers: route::bearers(addresses) }
-}
-
 /// Waits for a change of interfaces or routes, if they are watched.
 async fn changed(changes: Option<&route::Changes>) -> std::io::Result<()> {
     match changes {
@@ -407,7 +416,7 @@ async fn changed(changes: Option<&route::Changes>) -> std::io::Result<()> {
 }
 
 fn unwatched(error: std::io::Error) {
-    log::warn!("interfaces and routes are looked at every {} s only: rtnetlink: {error}", facts::INTERVAL.as_secs());
+    log::warn!("interfaces and routes are looked at every {} s only: rtnetlink: {error}", LOOKS.as_secs());
 }
 
 /// What is to be said of credentials that cannot be used.
@@ -422,7 +431,7 @@ fn reload(options: &Options, to_gateway: &mpsc::Sender<Input>) -> std::io::Resul
     let (path, state_dir, to_gateway) = (options.config.clone(), options.state_dir.clone(), to_gateway.clone());
     let read = move || {
         let config = sealed_keys::read_config(&path, Some(&state_dir))?;
-        let analyses = Analyses::read(&config.analysis_dir)?;
+        let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
         for warning in &config.warnings {
             log::warn!("{warning}");
         }

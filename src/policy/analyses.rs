@@ -1,6 +1,7 @@
 //! All threat analyses of the directory `threat-analysis.d`.
 
 use super::analysis::{Analysis, MAX_BYTES};
+use super::signature::{Signers, signed_by};
 use crate::config::{ConfigError, ConfigErrors, private_file, read_text, toml_files};
 use std::path::{Path, PathBuf};
 
@@ -25,15 +26,24 @@ pub struct Analyses {
 }
 
 impl Analyses {
-    /// Reads the directory; a missing one holds nothing. A file that others can write is not believed.
+    /// Reads the directory; a missing one holds nothing. A file that others can write is not believed, nor one with a
+    /// signature beside it that is not good by the file `signers`.
     ///
     /// # Errors
-    /// The directory cannot be read.
-    pub fn read(dir: &Path) -> Result<Analyses, ConfigErrors> {
+    /// The directory, or `signers`, cannot be read.
+    pub fn read(dir: &Path, signers: Option<&Path>) -> Result<Analyses, ConfigErrors> {
         let mut analyses = Analyses::default();
+        let signers = signers.map(Signers::read).transpose()?;
         for path in toml_files(dir)? {
-            match private_file::trusted(&path).and_then(|()| read_text(&path)) {
-                Ok(text) => analyses.add(&path, &text),
+            let read = private_file::trusted(&path).and_then(|()| read_text(&path));
+            match read.and_then(|text| Ok((signed_by(&path, text.as_bytes(), signers.as_ref())?, text))) {
+                Ok((signed_by, text)) => {
+                    let before = analyses.valid.len();
+                    analyses.add(&path, &text);
+                    if let Some(added) = analyses.valid.get_mut(before) {
+                        added.signed_by = signed_by;
+                    }
+                }
                 Err(error) => analyses.invalid.push(Invalid { path, error: error.to_string(), text: None }),
             }
         }

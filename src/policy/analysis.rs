@@ -126,6 +126,8 @@ pub struct Analysis {
     pub expires: Day,
     /// Who approved it. A declaration, not a proof.
     pub approved_by: Vec<String>,
+    /// Who signed the file, as the file of allowed signers names them; `None`: there is no signature.
+    pub signed_by: Option<String>,
     /// The path: contiguous, from node to server, the agent in it once.
     pub segments: Vec<Segment>,
     /// How many segments are south of the agent.

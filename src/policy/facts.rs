@@ -48,10 +48,15 @@ impl HostFacts {
     /// What is seen of this host and the way to a server.
     #[must_use]
     pub fn towards(&self, server: &Server) -> Facts {
-        let address = server.uri.as_ref().and_then(crate::config::ServerUri::literal);
-        let bearer = address.and_then(|address| self.bearers.get(&address.ip())).cloned();
-        Facts { bearer, ..self.facts.clone() }
+        Facts { bearer: bearer_to(server, &self.bearers), ..self.facts.clone() }
     }
+}
+
+/// Of the interfaces by address, the one that leads to this server without DTLS.
+#[must_use]
+pub fn bearer_to(server: &Server, bearers: &BTreeMap<IpAddr, String>) -> Option<String> {
+    let address = server.uri.as_ref().and_then(crate::config::ServerUri::literal)?;
+    bearers.get(&address.ip()).cloned()
 }
 
 impl From<Facts> for HostFacts {

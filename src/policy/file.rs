@@ -157,6 +157,7 @@ impl Reader<'_> {
             reviewed: reviewed?,
             expires: expires?,
             approved_by: raw.approved_by.into_inner(),
+            signed_by: None,
             segments,
             south_segments,
             protections,

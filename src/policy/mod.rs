@@ -5,8 +5,7 @@
 //!
 //! `file` reads an analysis, `table` holds its path against what is seen, `decide` concludes by the rules of `rule`.
 //!
-//! Not supported yet: facts of tunnels, serial ports and cellular modems from outside, sockets that are bound to an
-//! interface. What needs them is never discharged.
+//! `signature` says who signed a file. Facts come from outside: `src/io/facts` and the plugins.
 
 pub mod analyses;
 pub mod analysis;
@@ -22,6 +21,7 @@ mod raw;
 pub mod record;
 pub mod rule;
 pub mod segment;
+pub mod signature;
 pub mod table;
 
 #[cfg(test)]

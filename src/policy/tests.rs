@@ -3,6 +3,7 @@
 mod examples;
 mod properties;
 mod records;
+mod signatures;
 mod walk;
 
 use super::analyses::Analyses;

@@ -3,8 +3,12 @@
 //! is stopped and started again after a growing delay.
 
 mod cause;
+mod output;
+mod said;
 
 pub use cause::Cause;
+pub use output::Output;
+pub use said::Said;
 
 use core::time::Duration;
 use lpwad_link::message::{
@@ -70,43 +74,6 @@ pub enum State {
     Stopping,
 }
 
-/// What a radio wants or says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Start the plugin.
-    Start,
-    /// Write a line to it.
-    Write(String),
-    /// End it.
-    Kill,
-    /// It works; nodes can be heard.
-    Ready(RadioSheet),
-    /// A frame was heard.
-    Rx(RxFrame),
-    /// What became of a frame.
-    TxDone {
-        /// Id of the frame.
-        id: u64,
-        /// Outcome.
-        outcome: TxOutcome,
-        /// By how much it was ready before its time, in ms.
-        margin_ms: Option<i32>,
-    },
-    /// It does not work any more.
-    Lost {
-        /// Why.
-        cause: Cause,
-        /// The same for people.
-        reason: String,
-        /// How long until it is started again.
-        retry_in: Duration,
-    },
-    /// The plugin reports a fault, or (`None`) that it is over.
-    Fault(Option<String>),
-    /// The radio clock went this much further than the time did, in ms; negative: less far.
-    ClockJumped(i64),
-}
-
 /// The host side of one radio.
 #[derive(Debug)]
 pub struct Radio {
@@ -128,6 +95,10 @@ pub struct Radio {
     pub starts: u64,
     /// How often its clock jumped.
     pub clock_jumps: u64,
+    /// Facts of names that this version does not know.
+    pub unknown_facts: u64,
+    /// What this run of the plugin said of its modem's network.
+    pub said: Said,
     /// Fault that this run of the plugin reported.
     reported: Option<String>,
     settings: Map<String, Value>,
@@ -158,6 +129,8 @@ impl Radio {
             bad_lines: 0,
             starts: 1,
             clock_jumps: 0,
+            unknown_facts: 0,
+            said: Said::default(),
             reported: None,
             settings,
             channels,
@@ -303,7 +276,10 @@ impl Radio {
         match self.state {
             State::Starting | State::Stopping => None,
             State::Hello { until } | State::Configuring { until } | State::Failed { until } => Some(until),
-            State::Ready { .. } => Some(self.last_line + silence()),
+            State::Ready { .. } => {
+                let silent = self.last_line + silence();
+                Some(self.said.deadline().map_or(silent, |expires| expires.min(silent)))
+            }
         }
     }
 
@@ -323,6 +299,11 @@ impl Radio {
                 Some(fault) => self.fail(now, Cause::Fault, fault, true),
                 None => self.fail(now, Cause::Silent, "plugin does not get ready".into(), true),
             },
+            State::Ready { .. } if self.last_line + silence() > now => {
+                if self.said.expire(now) {
+                    self.outputs.push_back(Output::Facts);
+                }
+            }
             State::Ready { .. } => {
                 self.fail(now, Cause::Silent, format!("plugin is silent for {} s", silence().as_secs()), true);
             }
@@ -336,6 +317,7 @@ impl Radio {
             (State::Configuring { .. }, FromPlugin::Ready(ready)) => self.ready(now, ready),
             (State::Ready { .. }, FromPlugin::Rx(rx)) => self.rx(now, rx),
             (State::Ready { .. }, FromPlugin::Txdone(done)) => self.tx_done(&done),
+            (State::Ready { .. }, FromPlugin::Fact(fact)) => self.fact(now, fact),
             (State::Configuring { .. } | State::Ready { .. }, FromPlugin::Status(status)) => self.status(status),
             _ => self.bad_line(now, "message out of turn"),
         }
@@ -459,6 +441,9 @@ impl Radio {
         self.jitter ^= self.jitter << 17;
         let retry_in = base + base.mul_f64((self.jitter % 256) as f64 / 1024.0);
         self.state = State::Failed { until: now + retry_in };
+        if self.said.clear() {
+            self.outputs.push_back(Output::Facts);
+        }
         self.fault = Some(reason.clone());
         if kill {
             self.outputs.push_back(Output::Kill);

@@ -1,6 +1,7 @@
 //! A lying plugin is a unit test.
 
 use super::*;
+use lpwad_link::fact::FactName;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -266,4 +267,55 @@ fn a_sheet_that_cannot_be_true_is_refused() {
             "{to}: {outputs:?}"
         );
     }
+}
+
+fn fact(name: &str, value: &str) -> String {
+    format!(r#"{{"fact":{{"name":"{name}","value":{value}}}}}"#)
+}
+
+#[test]
+fn facts_are_news_when_they_change_and_what_cannot_be_ends_what_was() {
+    let mut radio = ready_radio();
+    assert_eq!(say(&mut radio, S(3), &fact("rat", "\"nb-iot\"")), [Output::Facts]);
+    assert_eq!(say(&mut radio, S(4), &fact("rat", "\"nb-iot\"")), []);
+    assert_eq!(radio.said.get(FactName::Rat), Some(&"nb-iot".into()));
+    assert_eq!(say(&mut radio, S(5), &fact("weather", "\"fine\"")), []);
+    assert_eq!((radio.unknown_facts, radio.bad_lines), (1, 0));
+    assert_eq!(say(&mut radio, S(6), &fact("rat", "[\"nb-iot\"]")), [Output::Facts]);
+    assert_eq!((radio.bad_lines, radio.said.is_empty()), (1, true));
+    assert_eq!(say(&mut radio, S(7), &fact("rat", "null")), []);
+    assert_eq!(radio.bad_lines, 1);
+}
+
+#[test]
+fn facts_expire_while_the_plugin_lives_and_end_with_it() {
+    let mut radio = ready_radio();
+    say(&mut radio, S(3), &fact("roaming", "false"));
+    for at in (10..=600).step_by(10) {
+        assert_eq!(say(&mut radio, S(at), r#"{"status":{}}"#), []);
+    }
+    radio.tick(S(602));
+    assert_eq!((drain(&mut radio), radio.deadline()), (vec![], Some(S(603))));
+    radio.tick(S(603));
+    assert_eq!((drain(&mut radio), radio.deadline()), (vec![Output::Facts], Some(S(630))));
+    say(&mut radio, S(604), &fact("roaming", "false"));
+    radio.exited(S(605), radio.starts, "killed");
+    assert_eq!(drain(&mut radio)[0], Output::Facts);
+    assert!(radio.said.is_empty());
+}
+
+#[test]
+fn a_plugin_that_changes_its_mind_too_often_is_started_again() {
+    let mut radio = ready_radio();
+    let mut changes = 0;
+    let outputs = loop {
+        let outputs = say(&mut radio, S(3 + changes / 10), &fact("roaming", ["true", "false"][changes as usize % 2]));
+        if outputs.len() != 1 {
+            break outputs;
+        }
+        changes += 1;
+    };
+    assert_eq!(changes, 60);
+    assert!(lost(&outputs).unwrap().0.contains("more often than 60 times a minute"), "{outputs:?}");
+    assert!(radio.said.is_empty());
 }

@@ -1,10 +1,24 @@
 //! The policy from the command line: what it says of a running gateway, and what anybody can check without one.
 
 use crate::site::{Site, eui, small_server, uplink};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::os::unix::fs::DirBuilderExt;
 
 fn text(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A directory of facts with one file, written now.
+fn write_fact(site: &Site) {
+    for dir in ["facts", "conf.d"] {
+        std::fs::DirBuilder::new().mode(0o755).create(site.path(dir)).unwrap();
+    }
+    site.write("conf.d/facts.toml", "[policy]\nfacts_dir = \"facts\"\n");
+    #[expect(clippy::disallowed_methods, reason = "a fact is of today")]
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let fact = json!({ "probe": "wireguard", "peer": "peer", "good": true, "age_s": 12 });
+    let file = json!({ "schema": 1, "written_unix_s": unix.as_secs(), "facts": [fact] });
+    site.write("facts/test.json", &file.to_string());
 }
 
 #[test]
@@ -12,6 +26,7 @@ fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsew
     let (_server, uri) = small_server("127.0.0.1:0");
     let site = Site::new(1, "");
     site.configure(1, &uri);
+    write_fact(&site);
     let mut modem = site.modem(61);
     let mut gateway = site.gateway();
     let verdict = gateway.wait_event("policy-verdict");
@@ -25,6 +40,19 @@ fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsew
     let accepted = table.iter().filter(|cell| cell.get("accepted-by").is_some()).count();
     assert_eq!((table.len(), accepted, explained["facts"]["activation"].as_str()), (20, 4, Some("otaa")));
     assert_eq!(explained["decision"]["analyses"][0]["sha256"], verdict["sha256"]);
+    let seen = explained["facts"]["seen"].as_array().unwrap();
+    let port = |radio: Value| seen.iter().find(|fact| fact["probe"] == "tty-owner" && fact["peer"] == radio);
+    let good = [json!("roof"), Value::Null].map(|radio| port(radio).is_some_and(|fact| fact["good"] == true));
+    assert_eq!(good, [true, true], "only the plugin has the port open: {seen:?}");
+    let fact = seen.iter().find(|fact| fact["probe"] == "wireguard");
+    if nix::unistd::geteuid().is_root() {
+        let fact = fact.expect("a fact of the directory");
+        assert_eq!((fact["peer"].as_str(), fact["good"].as_bool()), (Some("peer"), Some(true)));
+        assert!((12..600).contains(&fact["age_s"].as_u64().unwrap()), "{fact}");
+    } else {
+        assert!(fact.is_none(), "not of root");
+        assert_eq!(gateway.wait_event("fact-file-refused")["reason"], "does not belong to root");
+    }
     let shown = text(&site.lpwad(&["policy", "explain", &eui(0)]).output().unwrap());
     assert!(shown.contains("discharged by lorawan-mac") && shown.contains("verdict: nosec (TA10)"), "{shown}");
     let list = site.ask(&["policy", "list"]);
@@ -82,8 +110,25 @@ fn files_are_written_and_checked_without_a_gateway() {
     let checked = lpwad(&["policy", "check", "--json", file]);
     let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert_eq!((checked[0]["ok"].as_bool(), checked[0]["id"].as_str()), (Some(true), Some("TA-7")));
+    assert!(checked[0]["signed_by"].is_null());
     let written = std::fs::read_to_string(&path).unwrap();
     assert!(written.contains("#accept"), "nothing is accepted yet");
+    // Signed by the real thing; then changed.
+    let ssh_keygen = |arguments: &[&str]| {
+        let done = std::process::Command::new("ssh-keygen").args(arguments).current_dir(dir.path()).output().unwrap();
+        assert!(done.status.success(), "{}", text(&done));
+    };
+    ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", "key"]);
+    ssh_keygen(&["-q", "-Y", "sign", "-n", "lpwad-threat-analysis", "-f", "key", "site.toml"]);
+    let signers = dir.path().join("signers");
+    let key = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
+    std::fs::write(&signers, format!("j.doe@example.org {key}")).unwrap();
+    let check = || lpwad(&["policy", "check", "--signers", signers.to_str().unwrap(), file]);
+    assert!(text(&check()).contains("signed by j.doe@example.org"), "{}", text(&check()));
+    std::fs::write(&path, format!("{written}\n")).unwrap();
+    assert_eq!(check().status.code(), Some(78));
+    assert!(text(&check()).contains("site.toml.sig: is not one over this file"), "{}", text(&check()));
+    std::fs::remove_file(dir.path().join("site.toml.sig")).unwrap();
     std::fs::write(&path, written.replace("\"lorawan-app\"", "\"lorawan-ap\"")).unwrap();
     let checked = lpwad(&["policy", "check", file]);
     assert_eq!(checked.status.code(), Some(78));

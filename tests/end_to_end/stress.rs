@@ -10,7 +10,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 /// Each mode, and the event that names it; whether the plugin is then ended and started again.
-const FAULTS: [(&str, &str, bool); 14] = [
+const FAULTS: [(&str, &str, bool); 15] = [
     ("garbage", "plugin-garbage", true),
     ("wrong-version", "plugin-incompatible", true),
     ("early-exit", "plugin-ended", true),
@@ -24,6 +24,7 @@ const FAULTS: [(&str, &str, bool); 14] = [
     ("missing-txdone", "txdone-missing", false),
     ("late-txdone", "txdone-missing", false),
     ("late-txdone", "txdone-unexpected", false),
+    ("fact-flood", "plugin-flood", true),
     ("mute", "plugin-silent", true),
 ];
 

@@ -1,6 +1,7 @@
 //! The messages, in the order in which a plugin meets them. Fields a side does not know are ignored, so that fields
 //! can be added by feature; the meaning of a field never changes.
 
+use crate::fact::Fact;
 use crate::hex;
 use crate::units::LoraDr;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub enum FromPlugin {
     Txdone(TxDone),
     /// Sign of life, at least once in a status period.
     Status(Status),
+    /// What the modem says of its network.
+    Fact(Fact),
 }
 
 /// Who speaks, and in which version.
@@ -249,7 +252,7 @@ macro_rules! line_codec {
 }
 
 line_codec!(ToPlugin, &["hello", "configure", "tx", "stop"]);
-line_codec!(FromPlugin, &["hello", "ready", "rx", "txdone", "status"]);
+line_codec!(FromPlugin, &["hello", "ready", "rx", "txdone", "status", "fact"]);
 
 #[cfg(test)]
 mod tests {
@@ -269,6 +272,8 @@ mod tests {
             r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","features":["tx-queue"],"plugin":"lora-serial","kind":"lora-phy"}}"#,
             r#"{"rx":{"at_us":81234567,"freq_hz":868100000,"dr":"SF7BW125","rssi_dbm":-97,"snr_db":5.5,"data":"4004"}}"#,
             r#"{"txdone":{"id":17,"status":"sent"}}"#,
+            r#"{"fact":{"name":"roaming","value":false,"age_s":3}}"#,
+            r#"{"fact":{"name":"plmn","value":null,"age_s":0}}"#,
         ];
         for line in from {
             assert_eq!(FromPlugin::parse(line.as_bytes()).unwrap().to_line().trim_end(), line);
@@ -281,10 +286,20 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_unknown_names_are_told_apart_from_garbage() {
         assert!(FromPlugin::parse(br#"{"status":{"fault":"x","new_field":[1,2]}}"#).is_ok());
-        assert_eq!(FromPlugin::parse(br#"{"fact":{"name":"x"}}"#), Err(ParseError::Unknown("fact".into())));
-        for garbage in
-            [&b"{"[..], b"[]", b"{}", b"null", b"\xff\xfe", br#"{"rx":{},"status":{}}"#, br#"{"rx":{"at_us":-1}}"#]
-        {
+        assert_eq!(FromPlugin::parse(br#"{"link":{"name":"x"}}"#), Err(ParseError::Unknown("link".into())));
+        assert!(FromPlugin::parse(br#"{"fact":{"name":"of-later-versions","value":[7]}}"#).is_ok());
+        for garbage in [
+            &b"{"[..],
+            b"[]",
+            b"{}",
+            b"null",
+            b"\xff\xfe",
+            br#"{"rx":{},"status":{}}"#,
+            br#"{"rx":{"at_us":-1}}"#,
+            br#"{"fact":{"name":"rat"}}"#,
+            br#"{"fact":{"name":"rat","value":"lte","age_s":-1}}"#,
+            br#"{"fact":{"name":7,"value":"lte"}}"#,
+        ] {
             assert!(matches!(FromPlugin::parse(garbage), Err(ParseError::Malformed(_))), "{garbage:?}");
         }
         let deep = [vec![b'['; 10_000], vec![b']'; 10_000]].concat();

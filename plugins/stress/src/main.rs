@@ -5,6 +5,7 @@
 mod hostile;
 mod radio;
 
+use lpwad_link::fact::{Fact, FactName};
 use lpwad_link::message::{FromPlugin, Hello, Status, ToPlugin};
 use lpwad_link::version;
 use radio::Radio;
@@ -16,6 +17,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 const LINES_WAITING: usize = 64;
 /// Lines of garbage and of good ones that are more than anybody should take.
 const TOO_MANY: usize = 5000;
+/// Changes of mind that are, too.
+const TOO_MANY_FACTS: usize = 100;
 const ENDLESS_BYTES: usize = 1 << 20;
 
 /// What it does wrong.
@@ -35,10 +38,11 @@ enum Mode {
     TimeJump,
     LateTxdone,
     MissingTxdone,
+    FactFlood,
     Hostile,
 }
 
-const MODES: [(&str, Mode); 15] = [
+const MODES: [(&str, Mode); 16] = [
     ("good", Mode::Good),
     ("silent", Mode::Silent),
     ("mute", Mode::Mute),
@@ -53,6 +57,7 @@ const MODES: [(&str, Mode); 15] = [
     ("time-jump", Mode::TimeJump),
     ("late-txdone", Mode::LateTxdone),
     ("missing-txdone", Mode::MissingTxdone),
+    ("fact-flood", Mode::FactFlood),
     ("hostile", Mode::Hostile),
 ];
 
@@ -108,6 +113,10 @@ fn run() -> Result<ExitCode, String> {
             let line = FromPlugin::Status(Status { fault: None, counters: serde_json::Map::new() }).to_line();
             write_all(line.repeat(TOO_MANY).as_bytes())?;
         }
+        Mode::FactFlood => (0..TOO_MANY_FACTS).try_for_each(|n| {
+            let value = serde_json::Value::Bool(n % 2 == 0);
+            say(&FromPlugin::Fact(Fact { name: FactName::Roaming.name().into(), value, age_s: 0 }))
+        })?,
         Mode::EndlessLine => write_all(&vec![b'x'; ENDLESS_BYTES])?,
         Mode::StderrFlood => {
             // Standard error may be closed at the other end, or full.

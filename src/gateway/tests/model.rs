@@ -7,6 +7,7 @@ mod seen;
 
 use super::*;
 use crate::config::{Credential, Secret};
+use crate::gateway::sight::Sight;
 use crate::session::Way;
 use crate::store::POLICY_STATE;
 use seen::{Action, Bearer, Clock, Date, File, Regained, Seen, Tunnel};
@@ -99,14 +100,18 @@ impl Policy {
 
     fn start(&self, seen: &Seen) -> Gateway {
         let (now, facts) = (seen.now(self.wiring), seen.facts(self.wiring));
-        Gateway::new(now, &self.config, self.files[&seen.file].clone(), facts, &Loaded::default(), 7)
+        let mut gateway = Gateway::new(now, &self.config, self.files[&seen.file].clone(), facts, &Loaded::default(), 7);
+        gateway.gate.hear(seen.cellular());
+        gateway.handle(now, Input::Tick);
+        gateway
     }
 
     /// What a start does to the gate; the rest of a gateway takes a hundred times as long to make.
     fn restart(&self, gateway: &mut Gateway, seen: &Seen, disk: &BTreeMap<u64, Vec<u8>>) {
         let none = BTreeMap::new();
         let disk = if self.wiring == Wiring::DiskForgotten { &none } else { disk };
-        gateway.gate = Gate::new(self.files[&seen.file].clone(), seen.facts(self.wiring), disk);
+        gateway.gate = Gate::new(self.files[&seen.file].clone(), Sight::new(S(1), seen.facts(self.wiring)), disk);
+        gateway.gate.hear(seen.cellular());
         gateway.gate.add(NODE, &self.config.nodes[0]);
         gateway.judge_all(seen.now(self.wiring), Cause::Configured);
         gateway.settle(seen.now(self.wiring));
@@ -206,7 +211,12 @@ impl Model for Policy {
                 gateway.handle(now, Input::Reload(config, self.files[&read].clone()));
             }
             Action::Tunnel(_) if self.wiring == Wiring::TunnelNotTold => {}
-            _ => gateway.handle(now, Input::Facts(seen.facts(self.wiring))),
+            Action::Roaming(_) => {
+                gateway.gate.hear(seen.cellular());
+                gateway.handle(now, Input::Tick);
+            }
+            Action::Bearer(_) => gateway.handle(now, Input::Bearers(seen.facts(self.wiring).bearers)),
+            _ => gateway.handle(now, Input::Facts(seen.facts(self.wiring).facts)),
         }
         if self.wiring == Wiring::LatchForgotten {
             gateway.handle(now, Input::Request(1, control::Request::PolicyRearm));
@@ -223,7 +233,7 @@ impl Model for Policy {
             Property::always(LATCH, |_, State { seen, .. }| !seen.clear || !seen.is_lost()),
             Property::always(FREE, |_, State { seen, .. }| seen.clear || seen.is_lost() || !seen.all_is_well()),
             Property::always(DISK, |_, State { kept, .. }| {
-                let anew = Gate::new(Analyses::default(), HostFacts::default(), &kept.disk);
+                let anew = Gate::new(Analyses::default(), Sight::new(S(1), HostFacts::default()), &kept.disk);
                 anew.latches() == kept.gate.latches()
             }),
             Property::sometimes("NoSec is granted", |_, State { seen, .. }| seen.clear),

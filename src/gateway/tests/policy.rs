@@ -30,19 +30,19 @@ fn registered() -> Rig {
     rig
 }
 
-pub(super) fn in_step(synchronised: bool) -> HostFacts {
-    crate::policy::facts::Facts { clock_synchronised: Some(synchronised), ..Default::default() }.into()
+pub(super) fn in_step(synchronised: bool) -> Facts {
+    Facts { clock_synchronised: Some(synchronised), ..Facts::default() }
 }
 
-fn explain(rig: &Rig) -> serde_json::Value {
+pub(super) fn explain(rig: &Rig) -> serde_json::Value {
     rig.gateway.answer_request(rig.time(), &control::Request::PolicyExplain { node: DEV_EUI.to_string() })
 }
 
-fn verdict(rig: &Rig) -> String {
+pub(super) fn verdict(rig: &Rig) -> String {
     explain(rig)["decision"]["verdict"].as_str().unwrap().to_string()
 }
 
-fn rules(rig: &Rig) -> serde_json::Value {
+pub(super) fn rules(rig: &Rig) -> serde_json::Value {
     explain(rig)["decision"]["rules"].clone()
 }
 

@@ -311,6 +311,8 @@ fn config(with_nodes: bool) -> Config {
         control_socket: None,
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
+        analysis_signers: None,
+        facts_dir: "facts".into(),
         rx1_delay_s: 5,
         dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
         backlog: lpwad::config::Backlog { max_bytes: 64 * 1024, ..lpwad::config::Backlog::default() },

@@ -2,6 +2,7 @@
 //! `fuzz/` feeds them from a fuzzer, `tests/smoke.rs` from the seeds and mutations of them.
 
 pub mod analysis_file;
+pub mod analysis_signature;
 pub mod at_line;
 pub mod client_datagram;
 pub mod coap_message;
@@ -10,6 +11,7 @@ pub mod control_request;
 pub mod dtls_credential;
 pub mod dtls_open_datagram;
 pub mod dtls_session_import;
+pub mod fact_file;
 pub mod format_decode;
 pub mod gateway_input;
 pub mod key_file;
@@ -24,6 +26,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("analysis_file", |bytes| text(bytes, analysis_file::run)),
+    ("analysis_signature", analysis_signature::run),
     ("at_line_lora_e5", |bytes| at_line::run("lora-e5", bytes)),
     ("at_line_rn2483", |bytes| at_line::run("rn2483", bytes)),
     ("client_datagram", client_datagram::run),
@@ -33,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("dtls_credential", dtls_credential::run),
     ("dtls_open_datagram", dtls_open_datagram::run),
     ("dtls_session_import", dtls_session_import::run),
+    ("fact_file", fact_file::run),
     ("format_decode", format_decode::run),
     ("gateway_input", gateway_input::run),
     ("key_file", |bytes| text(bytes, key_file::run)),

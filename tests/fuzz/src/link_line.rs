@@ -2,6 +2,7 @@
 //!
 //! A byte 0xff (never part of a message) ends a piece; the byte behind it is how many quarter seconds pass then.
 use lpwad::radio::{Output, Radio, State};
+use lpwad_link::fact::FactName;
 use lpwad_link::{FromPlugin, LineReader, MAX_LINE_BYTES, ToPlugin};
 use std::time::Duration;
 
@@ -54,6 +55,12 @@ fn drain(radio: &mut Radio, now: Duration) {
             }
             Output::Write(line) => assert!(line.ends_with('\n')),
             Output::Fault(fault) => assert!(fault.is_none_or(|text| text.chars().count() <= 300)),
+            Output::Facts => {
+                for name in FactName::ALL {
+                    assert!(radio.said.get(name).is_none_or(|value| name.takes(value)));
+                }
+                assert!(radio.said.is_empty() || radio.is_ready(), "facts end with their plugin");
+            }
             Output::Kill | Output::TxDone { .. } | Output::Lost { .. } | Output::ClockJumped(_) => {}
         }
     }

@@ -146,6 +146,8 @@ pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
         control_socket: None,
         plugin_dirs: Vec::new(),
         analysis_dir: "threat-analysis.d".into(),
+        analysis_signers: None,
+        facts_dir: "facts".into(),
         rx1_delay_s: 5,
         dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
         // So much that only age bounds it: the model follows that.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::policy::date::Day;
-use crate::policy::facts::{Cellular, Facts};
 use crate::policy::facts::Seen as Probed;
+use crate::policy::facts::{Cellular, Facts};
 use crate::policy::protection::Probe;
 
 /// LoRaWAN in the south; in the north a tunnel that is looked at, and behind it a piece that a letter speaks for.
@@ -275,14 +275,14 @@ impl Seen {
             Tunnel::Bad => vec![probed(false, 1)],
             Tunnel::Absent => Vec::new(),
         };
-        let facts = Facts {
-            clock_synchronised: Some(self.clock != Clock::Adrift),
-            cellular: self.roaming.map(|roaming| Cellular { roaming: Some(roaming), ..Cellular::default() }),
-            seen,
-            ..Facts::default()
-        };
+        let facts = Facts { clock_synchronised: Some(self.clock != Clock::Adrift), seen, ..Facts::default() };
         let address = std::net::IpAddr::from([10, 9, 0, 10]);
         HostFacts { facts, bearers: bearer.map(|name| (address, name.to_string())).into_iter().collect() }
+    }
+
+    /// What the modem says.
+    pub(super) fn cellular(&self) -> Option<Cellular> {
+        self.roaming.map(|roaming| Cellular { roaming: Some(roaming), ..Cellular::default() })
     }
 
     pub(super) fn now(&self, wiring: Wiring) -> Now {

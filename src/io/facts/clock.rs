@@ -1,20 +1,13 @@
-//! What is seen of this host, for the policy.
+//! Whether something keeps the clock of this host in step.
 
-use crate::policy::facts::Facts;
 use std::path::Path;
-use std::time::Duration;
-
-/// How often it is looked at.
-pub const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Made by systemd-timesyncd when it has set the clock, in a directory of its own.
 const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
 
-/// The facts as they are now.
-#[must_use]
-pub fn host() -> Facts {
-    let clock_synchronised = if Path::new(TIMESYNCD).exists() { Some(true) } else { kernel_synchronised() };
-    Facts { clock_synchronised, ..Facts::default() }
+/// By the flag of systemd-timesyncd, else by the kernel; `None`: nobody says.
+pub(super) fn synchronised() -> Option<bool> {
+    if Path::new(TIMESYNCD).exists() { Some(true) } else { kernel_synchronised() }
 }
 
 /// Whether the kernel says that something keeps its clock in step (`adjtimex` without `STA_UNSYNC`); `None`: it does not
