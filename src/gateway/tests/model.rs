@@ -221,7 +221,7 @@ impl Model for Policy {
             Property::always(LATCH, |_, State { seen, .. }| !seen.clear || !seen.is_lost()),
             Property::always(FREE, |_, State { seen, .. }| seen.clear || seen.is_lost() || !seen.all_is_well()),
             Property::always(DISK, |_, State { kept, .. }| {
-                let anew = Gate::new(Analyses::default(), Facts::default(), &kept.disk);
+                let anew = Gate::new(Analyses::default(), Default::default(), &kept.disk);
                 anew.latches() == kept.gate.latches()
             }),
             Property::sometimes("NoSec is granted", |_, State { seen, .. }| seen.clear),
