@@ -103,19 +103,18 @@ pub(super) fn cost(cost: &Value) -> String {
 
 /// What it would have cost on the air, at one data rate.
 fn what_if(at: &Value) -> String {
-    let way =
-        |way: &Value| format!("{} frames, {} ms on the air", text(&way["more_frames"]), text(&way["more_airtime_ms"]));
+    let way = |way: &Value| format!("{} frames and {} ms", text(&way["more_frames"]), text(&way["more_airtime_ms"]));
     let energy = match &at["energy_mj"] {
         Value::Null => String::new(),
-        energy => format!(", {} mJ of the node", text(energy)),
+        energy => format!(", and {} mJ", text(energy)),
     };
     format!(
-        "  model: over the node's own link at {} ({}) this would be up {}, down {}; {} s at 1 % duty cycle up{energy}\n",
+        "  model: from the node over its own link at {} ({}), DTLS adds {} on the air up ({} s at 1 % duty cycle), {} down{energy}\n",
         text(&at["dr"]),
         text(&at["dr_is"]),
         way(&at["up"]),
-        way(&at["down"]),
-        text(&at["up"]["at_1_percent_s"])
+        text(&at["up"]["at_1_percent_s"]),
+        way(&at["down"])
     )
 }
 
@@ -201,4 +200,31 @@ pub(super) fn node(answer: &Value) -> String {
         );
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s_06_what_is_counted_and_what_is_a_model_are_told_apart() {
+        let way =
+            |frames, ms, s| serde_json::json!({ "more_frames": frames, "more_airtime_ms": ms, "at_1_percent_s": s });
+        let mut told = serde_json::json!({
+            "handshakes": 1, "handshake_bytes_out": 250, "handshake_bytes_in": 200, "bytes_out": 490, "bytes_in": 0,
+            "coap_bytes_out": 200, "coap_bytes_in": 0, "overhead_bytes": 740,
+            "what_if": { "model": true, "at": [
+                { "dr": "SF7BW125", "dr_is": "of its last uplink", "up": way(2, 912, 92), "down": way(2, 380, 38), "energy_mj": 146.4 },
+            ] },
+        });
+        let counted = "  DTLS since the start: 740 bytes more than CoAP: 1 handshakes of 450 bytes, 490 bytes of records for 200 \
+                       bytes of CoAP\n";
+        let model = "  model: from the node over its own link at SF7BW125 (of its last uplink), DTLS adds 2 frames and 912 ms on \
+                     the air up (92 s at 1 % duty cycle), 2 frames and 380 ms down, and 146.4 mJ\n";
+        assert_eq!(cost(&told), format!("{counted}{model}"));
+        if let Some(told) = told.as_object_mut() {
+            told.remove("what_if");
+        }
+        assert_eq!(cost(&told), counted);
+    }
 }
