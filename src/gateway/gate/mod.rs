@@ -1,0 +1,306 @@
+//! The policy at work: which decision holds for which node, when it is made anew, and what becomes of sessions then.
+//!
+//! Nodes about which everything is the same share one decision. It is made anew when the day, the trust in the clock, a
+//! fact of this host, the configuration or an analysis changes (threat-analysis rule TA15).
+
+mod judge;
+mod say;
+
+use super::input::{NodeId, Now};
+use super::reserve::Reserve;
+use super::sight::Sight;
+use crate::config::{self, DtlsMode, Server};
+use crate::policy::analyses::Analyses;
+use crate::policy::date::Day;
+use crate::policy::decide::{Case, Decision, Verdict, decide};
+use crate::policy::evidence::Evidence;
+use crate::policy::facts::{Activation, Cellular, Facts};
+use crate::policy::rule::Rule;
+use crate::session::Way;
+use crate::store::POLICY_STATE;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The state of the policy.
+#[cfg_attr(test, derive(Clone))]
+pub(in crate::gateway) struct Gate {
+    analyses: Analyses,
+    /// The last analyses of which none was invalid: by them what was granted goes on, when a later file cannot be read.
+    kept: Option<Analyses>,
+    sight: Sight,
+    nodes: BTreeMap<NodeId, Gated>,
+    state: State,
+    /// Of which analyses, by hash, it was said that so many days are left.
+    warned: BTreeMap<String, u32>,
+    /// Numbers of the decisions that the store keeps.
+    records: BTreeSet<u64>,
+    /// Day and trust in the clock at the last look.
+    judged: Option<Day>,
+    /// Facts have changed since.
+    stale: bool,
+}
+
+/// What the policy knows of a node.
+#[cfg_attr(test, derive(Clone))]
+struct Gated {
+    /// Of the node alone.
+    facts: Facts,
+    /// It was granted by [`Gate::kept`].
+    on_kept: bool,
+    decision: Option<Arc<Decision>>,
+    reserve: Reserve,
+}
+
+/// What must survive a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    /// The latest day that the clock ever showed: before it the clock is wrong.
+    latest: Option<Day>,
+    /// Where NoSec was lost while it was used, and why.
+    latches: BTreeMap<String, String>,
+    /// Number of the last record.
+    last_number: u64,
+    /// Its hash.
+    last_hash: String,
+}
+
+/// What a review was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Cause {
+    /// Start or a new configuration: what somebody did is not latched.
+    Configured,
+    /// Day, clock or facts.
+    Live,
+}
+
+/// Facts of a node as it is configured, on a host of which `host` is seen.
+#[must_use]
+pub fn facts_of(node: &config::Node, host: &Facts) -> Facts {
+    use lpwad_lorawan::Activation as Configured;
+    let (activation, checked) = match &node.activation {
+        Configured::Otaa { .. } => (Activation::Otaa, true),
+        Configured::Abp { relaxed_counter, .. } => (Activation::Abp, !relaxed_counter),
+    };
+    Facts { activation: Some(activation), counters_checked: Some(checked), ..host.clone() }
+}
+
+/// What names a grant for its latch: the server, and each analysis with the day of its review.
+fn grant_name(server: &str, decision: &Decision) -> String {
+    let reviews = decision.analyses.iter().map(|spoken| format!("{}@{}", spoken.id, spoken.reviewed));
+    reviews.fold(server.to_string(), |name, review| format!("{name} {review}"))
+}
+
+impl Gate {
+    /// With what the store has of the policy. A state that is damaged is none: then nothing is latched, and the chain of
+    /// records begins anew.
+    pub(in crate::gateway) fn new(analyses: Analyses, sight: Sight, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
+        let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let records = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
+        Gate {
+            analyses,
+            kept: None,
+            sight,
+            nodes: BTreeMap::new(),
+            state,
+            warned: BTreeMap::new(),
+            records,
+            judged: None,
+            stale: false,
+        }
+    }
+
+    /// Notes a node; it is judged with the next review.
+    pub(in crate::gateway) fn add(&mut self, id: NodeId, node: &config::Node) {
+        let gated = Gated {
+            facts: facts_of(node, &Facts::default()),
+            on_kept: false,
+            decision: None,
+            reserve: Reserve::default(),
+        };
+        self.nodes.insert(id, gated);
+        self.stale = true;
+    }
+
+    pub(in crate::gateway) fn remove(&mut self, id: NodeId) {
+        self.nodes.remove(&id);
+    }
+
+    /// The decision of a node; `None`: it is not judged yet, and nothing is permitted.
+    pub(in crate::gateway) fn decision(&self, id: NodeId) -> Option<&Decision> {
+        self.nodes.get(&id)?.decision.as_deref()
+    }
+
+    /// Whether a session of this kind is permitted now: DTLS is never too much, a clear one needs leave, and DTLS in reserve
+    /// where an analysis asks for it.
+    pub(in crate::gateway) fn permits(&self, id: NodeId, way: Way) -> bool {
+        let Some(gated) = self.nodes.get(&id) else { return false };
+        gated.decision.as_ref().is_some_and(|decision| match way {
+            Way::Clear => decision.verdict.permits_nosec() && (gated.reserve.proven || !decision.needs_reserve),
+            Way::Dtls => decision.verdict != Verdict::Refuse,
+        })
+    }
+
+    /// Whether the verdict was latched before and is so still: what else comes and goes meanwhile, such as a bearer that flaps,
+    /// is shown to who asks, and neither said nor recorded.
+    fn is_no_news(&self, id: NodeId, former: Option<&Decision>) -> bool {
+        let latched = |decision: &Decision| decision.objections.iter().any(|one| one.rule == Rule::Ta15);
+        let both = former.zip(self.decision(id));
+        both.is_some_and(|(was, is)| latched(was) && latched(is) && was.verdict == is.verdict)
+    }
+
+    /// The reserve of a node.
+    pub(in crate::gateway) fn reserve(&mut self, id: NodeId) -> Option<&mut Reserve> {
+        self.nodes.get_mut(&id).map(|gated| &mut gated.reserve)
+    }
+
+    /// Whether a node that may use NoSec has to try its reserve now.
+    pub(in crate::gateway) fn rehearsal_is_due(&self, id: NodeId, now: Duration) -> bool {
+        self.nodes.get(&id).is_some_and(|gated| {
+            let wanted = |decision: &Arc<Decision>| decision.verdict.permits_nosec() && decision.needs_reserve;
+            gated.decision.as_ref().is_some_and(wanted) && gated.reserve.is_due(now)
+        })
+    }
+
+    /// The facts that a node of this server is judged by.
+    pub(in crate::gateway) fn facts(&self, id: NodeId, server: &Server) -> Option<Facts> {
+        Some(self.facts_of(self.nodes.get(&id)?, server))
+    }
+
+    fn facts_of(&self, gated: &Gated, server: &Server) -> Facts {
+        let Facts { activation, counters_checked, .. } = gated.facts;
+        Facts { activation, counters_checked, ..self.sight.towards(server) }
+    }
+
+    /// The interface that clear sockets to this server are bound to; `None`: it is on this host.
+    pub(in crate::gateway) fn bearer(&self, server: &Server) -> Option<String> {
+        self.sight.towards(server).bearer
+    }
+
+    /// The analyses in force, to be shown.
+    pub(in crate::gateway) fn analyses(&self) -> &Analyses {
+        &self.analyses
+    }
+
+    /// Where NoSec was lost, and why.
+    pub(in crate::gateway) fn latches(&self) -> &BTreeMap<String, String> {
+        &self.state.latches
+    }
+
+    /// Takes over new analyses. What runs in clear goes on by the former ones if a new file is invalid.
+    pub(in crate::gateway) fn replace(&mut self, analyses: Analyses) {
+        let former = std::mem::replace(&mut self.analyses, analyses);
+        if self.analyses.invalid.is_empty() {
+            self.kept = None;
+            self.nodes.values_mut().for_each(|gated| gated.on_kept = false);
+        } else if former.invalid.is_empty() {
+            self.kept = Some(former);
+            for gated in self.nodes.values_mut() {
+                gated.on_kept = gated.decision.as_ref().is_some_and(|decision| decision.verdict.permits_nosec());
+            }
+        }
+        self.nodes.values_mut().for_each(|gated| gated.reserve.ask_again());
+        self.stale = true;
+    }
+
+    /// Takes over what is seen of this host.
+    pub(in crate::gateway) fn see(&mut self, now: Now, host: Facts) {
+        let valid = self.kept.iter().flat_map(|kept| &kept.valid).chain(&self.analyses.valid);
+        let limits = valid.flat_map(|analysis| analysis.evidence.values()).filter_map(|evidence| match evidence {
+            Evidence::Live { max_age_s, .. } => Some(*max_age_s),
+            Evidence::Attested { .. } => None,
+        });
+        self.stale |= self.sight.look(now.mono, host, &limits.collect());
+    }
+
+    /// Takes over which interfaces lead to servers.
+    pub(in crate::gateway) fn route(&mut self, bearers: BTreeMap<IpAddr, String>) {
+        self.stale |= self.sight.route(bearers);
+    }
+
+    /// Takes over what modems say.
+    pub(in crate::gateway) fn hear(&mut self, cellular: Option<Cellular>) {
+        self.stale |= self.sight.hear(cellular);
+    }
+
+    /// When a fact ceases to count.
+    pub(in crate::gateway) fn deadline(&self) -> Option<Duration> {
+        self.sight.deadline()
+    }
+
+    /// Today, unless the clock is wrong: not trusted, or earlier than it once was.
+    fn today(&self, now: Now) -> Option<Day> {
+        now.unix_ms.map(Day::of_unix_ms).filter(|today| self.state.latest.is_none_or(|latest| *today >= latest))
+    }
+
+    /// Forgets latches, and that the clock once was ahead.
+    fn rearm(&mut self, now: Now) -> usize {
+        self.state.latest = now.unix_ms.map(Day::of_unix_ms);
+        self.stale = true;
+        std::mem::take(&mut self.state.latches).len()
+    }
+
+    fn analyses_of(&self, gated: &Gated) -> &Analyses {
+        self.kept.as_ref().filter(|_| gated.on_kept).unwrap_or(&self.analyses)
+    }
+
+    fn latch(&self, server: &str, decision: &Decision) -> Option<&String> {
+        self.state.latches.get(&grant_name(server, decision))
+    }
+
+    /// Judges one node, as far as it is not judged by `known` yet.
+    fn judge(
+        &self,
+        who: (&Gated, &str, Option<DtlsMode>),
+        server: &Server,
+        today: Option<Day>,
+        known: &mut Known,
+    ) -> Arc<Decision> {
+        let (gated, endpoint, credential) = who;
+        let analyses = self.analyses_of(gated);
+        let concerning: Vec<usize> = match &server.uri {
+            Some(uri) => {
+                let all = analyses.valid.iter().enumerate();
+                all.filter(|(_, analysis)| analysis.concerns(endpoint, uri)).map(|(index, _)| index).collect()
+            }
+            None => Vec::new(),
+        };
+        let activation = (gated.facts.activation, gated.facts.counters_checked);
+        let key = (server.name.clone(), credential.map(DtlsMode::verdict), activation, gated.on_kept, concerning);
+        if let Some(decision) = known.get(&key) {
+            return Arc::clone(decision);
+        }
+        let facts = self.facts_of(gated, server);
+        let case = Case { endpoint, server, credential, facts: &facts, today, latched: None };
+        let mut decision = decide(&case, analyses);
+        if let Some(why) = self.latch(&server.name, &decision).filter(|_| !decision.analyses.is_empty()) {
+            decision = decide(&Case { latched: Some(why), ..case }, analyses);
+        }
+        let decision = Arc::new(decision);
+        known.insert(key, Arc::clone(&decision));
+        decision
+    }
+}
+
+#[cfg(test)]
+impl Gate {
+    /// All that later decisions can depend on, as text: not the numbers of records, which grow without end.
+    pub(in crate::gateway) fn memory(&self) -> String {
+        let of = |analyses: &Analyses| {
+            let valid = analyses.valid.iter().map(|analysis| analysis.sha256.clone());
+            (valid.collect::<Vec<_>>(), analyses.invalid.len())
+        };
+        let verdict =
+            |gated: &Gated| gated.decision.as_ref().map(|decision| (decision.verdict, grant_name("", decision)));
+        let nodes: Vec<_> = self.nodes.values().map(|gated| (gated.on_kept, verdict(gated))).collect();
+        let State { latest, latches, .. } = &self.state;
+        let latched: Vec<&String> = latches.keys().collect();
+        let files = (of(&self.analyses), self.kept.as_ref().map(of));
+        format!("{latest:?} {latched:?} {files:?} {:?} {nodes:?} {:?} {}", self.sight, self.judged, self.stale)
+    }
+}
+
+type Key = (String, Option<&'static str>, (Option<Activation>, Option<bool>), bool, Vec<usize>);
+type Known = BTreeMap<Key, Arc<Decision>>;
