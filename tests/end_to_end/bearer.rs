@@ -13,8 +13,8 @@ const PATH: &str = "/3303/1/5700";
 /// Within this time all proxies are back (ms).
 const BACK_MS: u64 = 5000;
 
-/// Nodes with fixed keys, and a path north that an operator's IPsec protects as far as the server: bearer0 is that.
-fn analysis(server: &str) -> String {
+/// Nodes with fixed keys, and a path north by a bearer that this kind of protection covers as far as the server.
+pub fn analysis(server: &str, bearer: &str, kind: &str, evidence: &str) -> String {
     let (reviewed, expires) = (today(), today().plus(30));
     format!(
         r#"
@@ -34,12 +34,12 @@ segments = [
 protections = [
   {{ kind = "lorawan-mac", from = "node", to = "agent", claims = ["integrity", "replay", "authentication"], evidence = ["lorawan", "counters"] }},
   {{ kind = "lorawan-app", from = "node", to = "agent", claims = ["confidentiality"], evidence = ["lorawan", "counters"] }},
-  {{ kind = "ipsec", from = "agent", to = "server", claims = ["all"], evidence = ["letter"] }},
+  {{ kind = "{kind}", from = "agent", to = "server", claims = ["all"], evidence = ["north"] }},
 ]
 [scope]
 endpoints = ["urn:dev:mac:*"]
 server = "{server}"
-bearer = "bearer0"
+bearer = "{bearer}"
 activation = ["abp"]
 [needs]
 identity_binding = "source-port"
@@ -48,7 +48,7 @@ clock_evidence = "clock"
 [evidence]
 lorawan = {{ type = "live", probe = "lorawan" }}
 counters = {{ type = "test-report", ref = "the tests count", date = {reviewed}, expires = {expires} }}
-letter = {{ type = "operator-letter", ref = "the tests say so", date = {reviewed}, expires = {expires} }}
+north = {{ {evidence} }}
 clock = {{ type = "config", ref = "the tests run now", date = {reviewed}, expires = {expires} }}
 "#
     )
@@ -110,7 +110,7 @@ impl World {
 }
 
 /// A DTLS record of the server's secure port, by its first byte (RFC 6347 §4.1, RFC 7983 §7).
-fn is_dtls(datagram: &Datagram, port: u16) -> bool {
+pub fn is_dtls(datagram: &Datagram, port: u16) -> bool {
     [datagram.from_port, datagram.to_port].contains(&port) && (20..=63).contains(&datagram.payload[0])
 }
 
@@ -128,7 +128,12 @@ fn s_05_nothing_clear_leaves_by_another_interface_when_the_bearer_goes_down_unde
     let uri = format!("coap://10.9.0.10:{clear}");
     let server = format!("uri = \"{uri}\"\nsecure_uri = \"coaps://192.0.2.2:{secure}\"\n");
     let fleet = Fleet::at(&mut leshan, NODES, 1000, &server);
-    fleet.site.write("threat-analysis.d/bearer.toml", &analysis(&uri));
+    let letter = format!(
+        "type = \"operator-letter\", ref = \"the tests say so\", date = {}, expires = {}",
+        today(),
+        today().plus(30)
+    );
+    fleet.site.write("threat-analysis.d/bearer.toml", &analysis(&uri, "bearer0", "ipsec", &letter));
     let run = here.wrap(&fleet.site.lpwad(&["run", "--json"]));
     let mut gateway = Process::start("gateway", &mut { run });
     let verdict = gateway.wait_event("policy-verdict");

@@ -36,7 +36,7 @@ impl Fleet {
         let path = site.path("frames");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
         let mut config = format!(
-            "[gateway]\nrx1_delay_s = 1\ndtls_live_sessions = {live}\n[[radio]]\nname = \"air\"\nplugin = \"example-python\"\n\
+            "[gateway]\nrx1_delay_s = 1\ndtls_live_sessions = {live}\n[policy]\nfacts_dir = \"facts\"\n[[radio]]\nname = \"air\"\nplugin = \"example-python\"\n\
              settings = {{ file = \"{}\" }}\n[[server]]\nname = \"site\"\n{server}",
             path.display()
         );

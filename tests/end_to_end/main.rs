@@ -35,3 +35,4 @@ mod secrets;
 mod site;
 mod slow;
 mod stress;
+mod tunnel;
