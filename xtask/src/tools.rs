@@ -16,7 +16,7 @@ struct Tool {
 }
 
 /// For the tests.
-const FOR_TESTS: [Tool; 7] = [
+const FOR_TESTS: [Tool; 9] = [
     Tool {
         name: "a Java development kit, 17 or newer",
         package: "openjdk-17-jdk-headless",
@@ -42,6 +42,18 @@ const FOR_TESTS: [Tool; 7] = [
         package: "iproute2",
         why: "tests make hosts of their own, in network namespaces",
         check: iproute,
+    },
+    Tool {
+        name: "wireguard-go and wg",
+        package: "wireguard-go wireguard-tools",
+        why: "a tunnel of the tests is a real one",
+        check: wireguard,
+    },
+    Tool {
+        name: "ssh-keygen",
+        package: "openssh-client",
+        why: "it signs a threat analysis in the tests",
+        check: ssh_keygen,
     },
     Tool { name: "faketime", package: "faketime", why: "tests run the daemon in another time", check: faketime },
 ];
@@ -108,6 +120,16 @@ fn capture() -> Result<(), String> {
 fn iproute() -> Result<(), String> {
     let there = ["ip", "ss"].into_iter().all(|program| first_line(program, "-V").is_some());
     there.then_some(()).ok_or_else(|| "no ip or no ss".into())
+}
+
+fn wireguard() -> Result<(), String> {
+    let there = first_line("wireguard-go", "--version").is_some() && first_line("wg", "--version").is_some();
+    there.then_some(()).ok_or_else(|| "no wireguard-go or no wg".into())
+}
+
+fn ssh_keygen() -> Result<(), String> {
+    // It has no option that only tells its version, and fails with its usage.
+    Command::new("ssh-keygen").arg("-?").output().map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// First line that `program` prints about its version, if it can be run and succeeds.
