@@ -56,7 +56,7 @@ pub enum Input {
     Request(u64, Request),
     /// The configuration and the threat analyses, read again.
     Reload(Box<Config>, Analyses),
-    /// What is seen of this host has changed.
+    /// What is seen of this host, look by look.
     Facts(Facts),
     /// Interfaces that are up and lead to servers, by address.
     Bearers(BTreeMap<IpAddr, String>),

@@ -23,6 +23,9 @@ impl Gateway {
             return;
         }
         let Some(node) = self.fleet.get(id).filter(|node| node.leaves.is_none()) else { return };
+        if let Some(reserve) = self.gate.reserve(id) {
+            reserve.retry(now.mono);
+        }
         if self.may_go_clear(id) && node.session.is_open() {
             self.go_clear(now, id);
         } else if node.session.is_open() {
@@ -34,7 +37,7 @@ impl Gateway {
     }
 
     /// Asks the shell for a session, the way that the verdict says; handshakes are paced.
-    fn open(&mut self, now: Now, id: NodeId) {
+    pub(super) fn open(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get(id) else { return };
         let Some(served) = self.servers.get(node.server) else { return };
         let (verdict, reason) = match self.gate.decision(id) {
@@ -117,7 +120,11 @@ impl Gateway {
         if matches!(up.security, Security::Dtls(_))
             && let Some(reserve) = self.gate.reserve(id)
         {
-            reserve.prove(now.mono);
+            if matches!(&up.security, Security::Dtls(dtls) if dtls.resumed) {
+                reserve.prove_for_now();
+            } else {
+                reserve.prove(now.mono);
+            }
         }
         if self.may_go_clear(id) && self.stopping.is_none() {
             return self.go_clear(now, id);
@@ -167,6 +174,7 @@ impl Gateway {
             node.client.session_down(now.mono);
         }
         let is_reserve = matches!(node.session.state, SessionState::Opening(Way::Dtls));
+        let was_clear = matches!(node.session.state, SessionState::Opening(Way::Clear));
         let reserve = is_reserve.then(|| down.clone());
         let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
         let event = Event::new(Kind::of_down(down.reason)).node(node.dev_eui).server(server);
@@ -184,13 +192,17 @@ impl Gateway {
         if let Some(down) = reserve.filter(|_| self.gate.decision(id).is_some_and(|one| one.verdict.permits_nosec())) {
             self.say_reserve_failed(id, &down);
         }
+        if was_clear {
+            self.clear_failed(now, id);
+        }
         self.dirty.insert(id);
     }
 
-    /// The server of a DTLS session is silent: it may have lost it. A new handshake tells.
+    /// The server is silent: it may have lost a DTLS session, which a new handshake tells; a clear socket may belong to an address
+    /// or an interface that is no longer what it was.
     fn renew(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get_mut(id).filter(|node| node.leaves.is_none()) else { return };
-        if !matches!(node.session.security(), Some(Security::Dtls(_))) || self.stopping.is_some() {
+        if !node.session.is_open() || self.stopping.is_some() {
             return;
         }
         node.client.session_down(now.mono);

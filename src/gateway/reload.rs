@@ -89,7 +89,12 @@ impl Gateway {
                 && there.server == node.server
                 && there.dtls == node.dtls_mode()
                 && !moved.contains(&id);
+            let other_credential = self.gate.configured(id, node);
             if same_proxy && there.profile == node.profile && self.network.is_configured_as(&network::device(node)) {
+                if other_credential {
+                    // What is clear waits for a handshake with the new one.
+                    self.apply_decision(now, id);
+                }
                 continue;
             }
             changed += 1;

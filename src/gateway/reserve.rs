@@ -21,12 +21,14 @@ pub(super) struct Reserve {
     pub(super) proven: bool,
     /// It is not due before.
     not_before: Duration,
+    /// A clear session cannot be had: DTLS takes its place until then.
+    takes_over_until: Option<Duration>,
 }
 
 impl Reserve {
     /// A handshake has succeeded.
     pub(super) fn prove(&mut self, now: Duration) {
-        *self = Reserve { proven: true, not_before: now + EVERY };
+        (self.proven, self.not_before) = (true, now + EVERY);
     }
 
     /// One begins, which may fail.
@@ -39,9 +41,24 @@ impl Reserve {
         self.not_before <= now
     }
 
-    /// The credential may be another one now.
-    pub(super) fn ask_again(&mut self) {
-        self.not_before = Duration::ZERO;
+    /// An earlier session goes on: the server has it, and whether the credential still works is tried next.
+    pub(super) fn prove_for_now(&mut self) {
+        self.proven = true;
+    }
+
+    /// A clear session could not be opened.
+    fn take_over(&mut self, now: Duration) {
+        self.takes_over_until = Some(now + RETRY);
+    }
+
+    /// Whether DTLS is used because a clear session could not be opened.
+    pub(super) fn takes_over(&self) -> bool {
+        self.takes_over_until.is_some()
+    }
+
+    /// It is time to try a clear session again.
+    pub(super) fn retry(&mut self, now: Duration) {
+        self.takes_over_until = self.takes_over_until.filter(|until| *until > now);
     }
 }
 
@@ -73,6 +90,21 @@ impl Gateway {
                 }
             }
             Some(down) => self.say_reserve_failed(id, &down),
+        }
+    }
+
+    /// A clear session could not be opened, by this host's own fault: an old kernel, or no descriptors. DTLS takes over if it can
+    /// be had.
+    pub(super) fn clear_failed(&mut self, now: Now, id: NodeId) {
+        let Some(node) = self.fleet.get(id).filter(|node| node.dtls.is_some()) else { return };
+        if self.servers.get(node.server).is_none_or(|served| served.config.secure_uri.is_none()) {
+            return;
+        }
+        if let Some(reserve) = self.gate.reserve(id) {
+            reserve.take_over(now.mono);
+        }
+        if self.is_there(now, id) && self.stopping.is_none() {
+            self.open(now, id);
         }
     }
 

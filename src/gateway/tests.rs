@@ -52,6 +52,8 @@ struct Rig {
     disk: Loaded,
     disk_works: bool,
     handshakes: Handshakes,
+    /// Whether clear ones can be opened.
+    clear_sockets: bool,
     fcnt: u32,
     /// When the plugin gives its next sign of life.
     alive: Duration,
@@ -149,6 +151,7 @@ impl Rig {
             disk,
             disk_works: true,
             handshakes: Handshakes::Succeed { resumed: false },
+            clear_sockets: true,
             fcnt: 0,
             alive: now + S(10),
         };
@@ -195,6 +198,9 @@ impl Rig {
     /// What the shell says to a session that is asked for; nothing, if a test says it itself.
     fn answer_open(&mut self, session: NodeId, to: &Target, local_port: u16) -> Option<Input> {
         let security = match (to, self.handshakes) {
+            (Target::Clear { .. }, _) if !self.clear_sockets => {
+                return Some(Input::Down(session, Down::new(Reason::Socket, "x")));
+            }
             (Target::Clear { .. }, _) => Secured::Clear,
             (Target::Dtls { .. }, Handshakes::Held) => return None,
             (Target::Dtls { .. }, Handshakes::Fail(reason)) => {

@@ -45,8 +45,9 @@ pub fn bearers(addresses: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, String> {
     if addresses.is_empty() {
         return BTreeMap::new();
     }
-    let Ok(mut kernel) = Kernel::open() else { return BTreeMap::new() };
-    addresses.iter().filter_map(|address| Some((*address, kernel.bearer(*address)?))).collect()
+    // Asked a second time where the question itself failed: what is not known is lost for clear sessions, and latched.
+    let ask = || Kernel::open().and_then(|mut kernel| kernel.bearers(addresses));
+    ask().or_else(|_| ask()).unwrap_or_default()
 }
 
 /// Questions to the kernel.
@@ -63,35 +64,46 @@ impl Kernel {
         Ok(Kernel { socket, asked: 0 })
     }
 
-    fn bearer(&mut self, address: IpAddr) -> Option<String> {
+    fn bearers(&mut self, addresses: &BTreeSet<IpAddr>) -> io::Result<BTreeMap<IpAddr, String>> {
+        let mut bearers = BTreeMap::new();
+        for address in addresses {
+            bearers.extend(self.bearer(*address)?.map(|name| (*address, name)));
+        }
+        Ok(bearers)
+    }
+
+    /// `None`: no route, or not by an interface that is up.
+    fn bearer(&mut self, address: IpAddr) -> io::Result<Option<String>> {
         let mut route = RouteMessage::default();
         (route.header.address_family, route.header.destination_prefix_length) = match address {
             IpAddr::V4(_) => (AddressFamily::Inet, 32),
             IpAddr::V6(_) => (AddressFamily::Inet6, 128),
         };
         route.attributes.push(RouteAttribute::Destination(RouteAddress::from(address)));
-        let RouteNetlinkMessage::NewRoute(route) = self.ask(RouteNetlinkMessage::GetRoute(route)).ok()? else {
-            return None;
+        let Some(RouteNetlinkMessage::NewRoute(route)) = self.ask(RouteNetlinkMessage::GetRoute(route))? else {
+            return Ok(None);
         };
         let index = route.attributes.iter().find_map(|one| match one {
             RouteAttribute::Oif(index) => Some(*index),
             _ => None,
-        })?;
+        });
         let mut link = LinkMessage::default();
+        let Some(index) = index else { return Ok(None) };
         link.header.index = index;
-        let RouteNetlinkMessage::NewLink(link) = self.ask(RouteNetlinkMessage::GetLink(link)).ok()? else {
-            return None;
+        let Some(RouteNetlinkMessage::NewLink(link)) = self.ask(RouteNetlinkMessage::GetLink(link))? else {
+            return Ok(None);
         };
         // A route stays when the carrier is lost.
         let is_up = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-        link.attributes.into_iter().filter(|_| is_up).find_map(|one| match one {
+        Ok(link.attributes.into_iter().filter(|_| is_up).find_map(|one| match one {
             LinkAttribute::IfName(name) => Some(name),
             _ => None,
-        })
+        }))
     }
 
-    /// The answer to a question. The kernel gives it before the question is sent, so it is there or never comes.
-    fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+    /// The answer to a question; `None`: there is no such thing. The kernel gives it before the question is sent, so it is there
+    /// or never comes.
+    fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
         self.asked = self.asked.wrapping_add(1);
         let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(question));
         message.header.flags = NLM_F_REQUEST;
@@ -107,8 +119,8 @@ impl Kernel {
                 .map_err(|error| io::Error::other(error.to_string()))?;
             match answer.payload {
                 _ if answer.header.sequence_number != self.asked => {}
-                NetlinkPayload::InnerMessage(answer) => return Ok(answer),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NetlinkPayload::InnerMessage(answer) => return Ok(Some(answer)),
+                NetlinkPayload::Error(_) => return Ok(None),
                 _ => break,
             }
         }

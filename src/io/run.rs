@@ -62,6 +62,9 @@ pub enum RunError {
 /// How often the ways to servers are asked for, and sessions end whose certificates have: also if nothing tells of a change.
 const LOOKS: Duration = Duration::from_secs(5);
 
+/// Least time from one look that a change caused to the next.
+const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -207,6 +210,7 @@ impl Shell {
         if !missing.is_empty() {
             self.input(Input::Noticed(Event::new(Kind::SandboxIncomplete).with("missing", missing.join("; "))));
         }
+        let mut may_look = tokio::time::Instant::now();
         let mut changes = route::Changes::watch().map_err(unwatched).ok();
         let mut looks = tokio::time::interval(LOOKS);
         while !self.stopped {
@@ -232,12 +236,13 @@ impl Shell {
                     let ended = self.sessions.expire(self.clock.now());
                     self.inputs(ended);
                 }
-                changed = changed(changes.as_ref()) => {
+                changed = changed(changes.as_ref(), may_look) => {
                     if let Err(error) = changed {
                         unwatched(error);
                         changes = None;
                     }
                     self.look_at_routes();
+                    may_look = tokio::time::Instant::now() + LEAST_BETWEEN_LOOKS;
                 }
                 Some(input) = self.inputs.recv() => self.input(input),
                 done = self.handshaken.recv() => match done {
@@ -296,19 +301,23 @@ impl Shell {
     }
 
     fn input(&mut self, input: Input) {
+        let mut addresses = None;
         let reload = match &input {
             Input::Reload(config, _) => {
-                self.addresses = route::asked_for(config);
+                addresses = Some(route::asked_for(config));
                 Some((Keys::of(config), config.dtls_live_sessions, config.facts_dir.clone()))
             }
             _ => None,
         };
-        if reload.is_some() {
+        if let Some(addresses) = &addresses {
+            // The former servers are there until the gateway has taken over the new ones: what somebody did latches nothing.
+            self.addresses.extend(addresses);
             self.look_at_routes();
         }
         let was_read = matches!(input, Input::Reload(..) | Input::ReloadFailed(_));
         self.gateway.handle(self.clock.now(), input);
         self.drain();
+        self.addresses = addresses.unwrap_or_else(|| std::mem::take(&mut self.addresses));
         if let Some((keys, max_live, facts_dir)) = reload {
             self.watch.read_in(facts_dir);
             let ended = self.sessions.reload(keys, max_live, &mut self.disk);
@@ -407,8 +416,10 @@ impl Shell {
     }
 }
 
-/// Waits for a change of interfaces or routes, if they are watched.
-async fn changed(changes: Option<&route::Changes>) -> std::io::Result<()> {
+/// Waits for a change of interfaces or routes, if they are watched; not before `from`, or routers that change all the time would
+/// leave no time for anything else.
+async fn changed(changes: Option<&route::Changes>, from: tokio::time::Instant) -> std::io::Result<()> {
+    tokio::time::sleep_until(from).await;
     match changes {
         Some(changes) => changes.changed().await,
         None => std::future::pending().await,

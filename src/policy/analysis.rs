@@ -51,7 +51,7 @@ named! {
 named! {
     /// Whether NoSec needs DTLS in reserve.
     pub enum Fallback {
-        /// A `secure_uri` and a credential must be configured.
+        /// A `secure_uri` and a credential must be configured, and a handshake with them must have succeeded.
         Required = "required",
         /// Waived, in writing: if NoSec is lost there is no session.
         Off = "off",

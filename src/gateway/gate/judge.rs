@@ -9,8 +9,8 @@ use crate::policy::date::Day;
 use crate::policy::decide::Decision;
 use crate::session::{Security, State as SessionState, Way};
 use crate::store::POLICY_STATE;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Gateway {
@@ -45,8 +45,16 @@ impl Gateway {
                 formers.entry(id).or_insert(former);
             }
         }
-        let news = formers.iter().filter(|(id, former)| !self.gate.is_no_news(**id, former.as_deref()));
-        self.say_decisions(now, &news.map(|(id, _)| *id).collect());
+        let is_news = |(id, former): &(&NodeId, &Option<Arc<Decision>>)| {
+            cause == Cause::Configured || self.gate.is_news(**id, former.as_deref())
+        };
+        let news: BTreeSet<NodeId> = formers.iter().filter(is_news).map(|(id, _)| *id).collect();
+        for id in &news {
+            if let Some(node) = self.fleet.get_mut(*id) {
+                node.told_refused = false;
+            }
+        }
+        self.say_decisions(now, &news);
         for id in formers.into_keys() {
             self.apply_decision(now, id);
         }
@@ -96,9 +104,8 @@ impl Gateway {
 
     /// Closes the session of a node if its decision does not permit it any more, and opens DTLS in its place. Where there was
     /// no way and is one now, a node that has spoken meanwhile need not speak again.
-    fn apply_decision(&mut self, now: Now, id: NodeId) {
-        let Some(node) = self.fleet.get_mut(id) else { return };
-        node.told_refused = false;
+    pub(in crate::gateway) fn apply_decision(&mut self, now: Now, id: NodeId) {
+        let Some(node) = self.fleet.get(id) else { return };
         let way = match &node.session.state {
             SessionState::Opening(way) => *way,
             SessionState::Open(security) => security.way(),
@@ -124,7 +131,7 @@ impl Gateway {
     }
 
     /// Whether a node was heard within the lifetime of its registration.
-    fn is_there(&self, now: Now, id: NodeId) -> bool {
+    pub(in crate::gateway) fn is_there(&self, now: Now, id: NodeId) -> bool {
         let Some(node) = self.fleet.get(id).filter(|node| node.leaves.is_none()) else { return false };
         let lifetime = u64::from(node.profile.registration_lifetime_s());
         node.heard.as_ref().is_some_and(|heard| now.mono.saturating_sub(heard.mono).as_secs() < lifetime)

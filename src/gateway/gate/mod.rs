@@ -52,6 +52,8 @@ struct Gated {
     on_kept: bool,
     decision: Option<Arc<Decision>>,
     reserve: Reserve,
+    /// Of the node's credential.
+    fingerprint: Option<[u8; 32]>,
 }
 
 /// What must survive a restart.
@@ -87,6 +89,10 @@ pub fn facts_of(node: &config::Node, host: &Facts) -> Facts {
     Facts { activation: Some(activation), counters_checked: Some(checked), ..host.clone() }
 }
 
+fn fingerprint(node: &config::Node) -> Option<[u8; 32]> {
+    node.credential.as_ref().map(|credential| credential.fingerprint())
+}
+
 /// What names a grant for its latch: the server, and each analysis with the day of its review.
 fn grant_name(server: &str, decision: &Decision) -> String {
     let reviews = decision.analyses.iter().map(|spoken| format!("{}@{}", spoken.id, spoken.reviewed));
@@ -119,6 +125,7 @@ impl Gate {
             on_kept: false,
             decision: None,
             reserve: Reserve::default(),
+            fingerprint: fingerprint(node),
         };
         self.nodes.insert(id, gated);
         self.stale = true;
@@ -138,17 +145,33 @@ impl Gate {
     pub(in crate::gateway) fn permits(&self, id: NodeId, way: Way) -> bool {
         let Some(gated) = self.nodes.get(&id) else { return false };
         gated.decision.as_ref().is_some_and(|decision| match way {
-            Way::Clear => decision.verdict.permits_nosec() && (gated.reserve.proven || !decision.needs_reserve),
+            Way::Clear => {
+                let reserved = gated.reserve.proven || !decision.needs_reserve;
+                decision.verdict.permits_nosec() && reserved && !gated.reserve.takes_over()
+            }
             Way::Dtls => decision.verdict != Verdict::Refuse,
         })
     }
 
-    /// Whether the verdict was latched before and is so still: what else comes and goes meanwhile, such as a bearer that flaps,
-    /// is shown to who asks, and neither said nor recorded.
-    fn is_no_news(&self, id: NodeId, former: Option<&Decision>) -> bool {
+    /// Whether a decision that came by itself is to be said and recorded. Without NoSec before and after, by the same verdict and
+    /// the same rule or latch, it is not: a bearer that flaps would push everything else out of the records. `policy explain`
+    /// has what holds now.
+    fn is_news(&self, id: NodeId, former: Option<&Decision>) -> bool {
+        let Some((was, is)) = former.zip(self.decision(id)) else { return true };
         let latched = |decision: &Decision| decision.objections.iter().any(|one| one.rule == Rule::Ta15);
-        let both = former.zip(self.decision(id));
-        both.is_some_and(|(was, is)| latched(was) && latched(is) && was.verdict == is.verdict)
+        let same_reason = was.rules == is.rules || (latched(was) && latched(is));
+        is.verdict.permits_nosec() || was.verdict != is.verdict || !same_reason
+    }
+
+    /// Takes over a node as it is configured now. Gives whether its credential is another one, of which nothing is proven.
+    pub(in crate::gateway) fn configured(&mut self, id: NodeId, node: &config::Node) -> bool {
+        let Some(gated) = self.nodes.get_mut(&id) else { return false };
+        let former = std::mem::replace(&mut gated.fingerprint, fingerprint(node));
+        let changed = former != gated.fingerprint;
+        if changed {
+            gated.reserve = Reserve::default();
+        }
+        changed
     }
 
     /// The reserve of a node.
@@ -201,7 +224,6 @@ impl Gate {
                 gated.on_kept = gated.decision.as_ref().is_some_and(|decision| decision.verdict.permits_nosec());
             }
         }
-        self.nodes.values_mut().for_each(|gated| gated.reserve.ask_again());
         self.stale = true;
     }
 

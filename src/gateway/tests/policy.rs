@@ -102,6 +102,67 @@ fn ta15_a_new_review_lifts_the_latch_and_the_same_one_does_not() {
     assert_eq!(verdict(&rig), "nosec");
 }
 
+/// Registered in clear with a server beyond this host, by `wg0`; it is reached at this address.
+fn beyond(address: &str) -> (Config, Analyses) {
+    let mut config = both();
+    config.servers[0].uri = format!("coap://{address}:5683").parse().ok();
+    let text = Draft { clock: None, ..draft("2027-06-01") }.text();
+    let text = text.replace("coap://127.0.0.1:5683", &format!("coap://{address}:5683"));
+    let text = text.replace(
+        "medium = \"loopback\", attackers = [\"host-user\"]",
+        "medium = \"ip\", attackers = [\"lan\", \"internet\"]",
+    );
+    let text = text.replace("kind = \"loopback\"", "kind = \"ipsec\"").replace("loopback-single-tenant", "source-port");
+    let text = text.replace(
+        "here = { type = \"live\", probe = \"loopback\" }",
+        "here = { type = \"operator-letter\", ref = \"x\", date = 2026-11-24, expires = 2027-06-01 }",
+    );
+    let begin = text.find("accept = [").unwrap();
+    let end = begin + text[begin..].find("\n]").unwrap() + 2;
+    let text = format!("{}{}", &text[..begin], &text[end..]).replace("[scope]", "[scope]\nbearer = \"wg0\"");
+    let mut analyses = Analyses::default();
+    analyses.add(Path::new("t.toml"), &text);
+    assert!(analyses.invalid.is_empty(), "{:?}", analyses.invalid);
+    (config, analyses)
+}
+
+fn bearers(of: &[(&str, &str)]) -> Input {
+    Input::Bearers(of.iter().map(|(address, name)| (address.parse().unwrap(), name.to_string())).collect())
+}
+
+#[test]
+fn ta11_a_server_beyond_this_host_needs_its_bearer_and_sockets_are_bound_to_it() {
+    let (config, analyses) = beyond("10.9.0.10");
+    let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) };
+    let mut rig = Rig::of(now, &config, analyses, Loaded::default());
+    rig.input(Input::Facts(in_step(true)));
+    for (seen, name) in [(None, "nothing leads there"), (Some("eth0"), "another one does")] {
+        rig.input(bearers(&seen.map(|seen| ("10.9.0.10", seen)).into_iter().collect::<Vec<_>>()));
+        assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA11")), "{name}");
+    }
+    // What comes and goes without NoSec is not said each time.
+    let said = rig.said(Kind::PolicyVerdict);
+    for _ in 0..10 {
+        rig.input(bearers(&[]));
+        rig.input(bearers(&[("10.9.0.10", "eth0")]));
+    }
+    assert_eq!(rig.said(Kind::PolicyVerdict), said);
+    rig.input(bearers(&[("10.9.0.10", "wg0")]));
+    assert_eq!(verdict(&rig), "nosec");
+    rig.uplink("01670110", false);
+    let bound = |output: &Output| matches!(output, Output::Open { to: Target::Clear { bearer: Some(name), .. }, .. } if name == "wg0");
+    assert!(rig.outputs.iter().any(bound));
+
+    // The server moves, by hand: the shell asks for both addresses until that is taken over, and nothing latches.
+    rig.input(bearers(&[("10.9.0.10", "wg0"), ("10.9.0.11", "wg0")]));
+    let (config, analyses) = beyond("10.9.0.11");
+    rig.input(Input::Reload(Box::new(config), analyses));
+    rig.input(bearers(&[("10.9.0.11", "wg0")]));
+    assert_eq!((verdict(&rig).as_str(), rig.said(Kind::PolicyLatched)), ("nosec", 0));
+    rig.input(bearers(&[]));
+    assert_eq!((verdict(&rig).as_str(), rig.said(Kind::PolicyLatched)), ("dtls-psk", 1));
+}
+
 #[test]
 fn a_proxy_whose_node_is_not_there_waits_for_it() {
     let mut rig = registered();
