@@ -26,7 +26,7 @@ fn by_port() -> Analyses {
 }
 
 fn port(good: bool, age_s: u32) -> Input {
-    let seen = vec![Seen { probe: Probe::TtyOwner, peer: Some("roof".into()), good, age_s }];
+    let seen = vec![Seen { probe: Probe::TtyOwner, peer: Some("roof".into()), interface: None, good, age_s }];
     Input::Facts(Facts { seen, ..Facts::default() })
 }
 
