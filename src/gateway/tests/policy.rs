@@ -105,6 +105,7 @@ fn ta15_a_new_review_lifts_the_latch_and_the_same_one_does_not() {
 #[test]
 fn a_proxy_whose_node_is_not_there_waits_for_it() {
     let mut rig = registered();
+    rig.looks = Some(in_step(true));
     rig.run_to(rig.now + S(86_400));
     rig.outputs.clear();
     rig.input(Input::Facts(in_step(false)));
