@@ -211,6 +211,31 @@ fn ta01_a_syntax_error_keeps_running_nodes_is_shouted_and_gives_new_ones_nothing
 }
 
 #[test]
+fn a_node_that_runs_by_the_former_analyses_is_shown_who_stands_behind_those() {
+    let of = |by: &'static str, signer: &str, broken: bool| {
+        let mut analyses = Analyses::default();
+        analyses.add(Path::new("t.toml"), &Draft { by, needs_reserve: true, ..draft("2027-06-01") }.text());
+        analyses.valid[0].signed_by = Some(signer.into());
+        if broken {
+            analyses.add(Path::new("u.toml"), "schema = 1\nid = ");
+        }
+        analyses
+    };
+    let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) };
+    let mut rig = Rig::of(now, &both(), of("j.doe", "jane@example.org", false), Loaded::default());
+    let shown = |rig: &Rig| {
+        let list = rig.gateway.answer_request(rig.time(), &control::Request::PolicyList);
+        (explain(rig)["signed_by"]["T"].clone(), list["nosec"][0]["approved_by"].clone())
+    };
+    let former = (serde_json::json!("jane@example.org"), serde_json::json!(["j.doe"]));
+    assert_eq!(shown(&rig), former);
+    rig.input(Input::Reload(Box::new(both()), of("m.roe", "mallory@example.org", true)));
+    assert_eq!((verdict(&rig).as_str(), shown(&rig)), ("nosec", former));
+    rig.input(Input::Reload(Box::new(both()), of("m.roe", "mallory@example.org", false)));
+    assert_eq!(shown(&rig), (serde_json::json!("mallory@example.org"), serde_json::json!(["m.roe"])));
+}
+
+#[test]
 fn each_decision_is_a_record_of_a_chain_that_goes_on_over_a_restart_and_has_a_bound() {
     let lines = |rig: &Rig| {
         let records = rig.disk.policy.iter().filter(|(number, _)| **number != crate::store::POLICY_STATE);
