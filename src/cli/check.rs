@@ -13,6 +13,7 @@ use crate::policy::analyses::Analyses;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Verdict, decide};
 use crate::policy::facts::HostFacts;
+use crate::policy::signature::Signers;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ struct Report {
 
 fn examine(path: &Path, state: Option<&Path>) -> Result<Report, ConfigErrors> {
     let config = sealed_keys::read_config(path, state)?;
+    // A start goes on without it, and without NoSec.
+    config.analysis_signers.as_deref().map(Signers::read).transpose()?;
     let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
     let mut warnings = config.warnings.clone();
     let (mut errors, mut look) = (Vec::new(), Look::by_other(&config.facts_dir));

@@ -4,6 +4,7 @@ use super::Gateway;
 use super::input::{NodeId, Now};
 use crate::config::Power;
 use crate::node::Node;
+use crate::policy::analysis::Analysis;
 use crate::policy::date::Day;
 use lpwad_lorawan::{DataRate, DevEui};
 use serde_json::{Value as Json, json};
@@ -45,21 +46,15 @@ impl Gateway {
 
     /// Who signed the analyses that speak of a node, by id; of those that are signed.
     fn signatures(&self, id: NodeId) -> BTreeMap<&str, &str> {
-        let ids = self.gate.decision(id).map(|decision| decision.ids()).unwrap_or_default();
-        let spoken = self.gate.analyses().valid.iter().filter(|analysis| ids.contains(&analysis.id.as_str()));
-        spoken.filter_map(|analysis| Some((analysis.id.as_str(), analysis.signed_by.as_deref()?))).collect()
+        let speaking = self.gate.speaking(id);
+        speaking.filter_map(|analysis| Some((analysis.id.as_str(), analysis.signed_by.as_deref()?))).collect()
     }
 
     /// The nodes that may run without DTLS.
     pub(super) fn policy_list(&self, now: Now) -> Json {
-        let analyses = self.gate.analyses();
         let granted = self.nodes().filter_map(|(id, node)| {
             let decision = self.gate.decision(id).filter(|decision| decision.verdict.permits_nosec())?;
-            let people = decision
-                .analyses
-                .iter()
-                .filter_map(|spoken| analyses.valid.iter().find(|analysis| analysis.sha256 == spoken.sha256));
-            let mut by: Vec<&String> = people.flat_map(|analysis| &analysis.approved_by).collect();
+            let mut by: Vec<&String> = self.gate.speaking(id).flat_map(|analysis| &analysis.approved_by).collect();
             by.sort();
             by.dedup();
             Some(json!({
@@ -78,7 +73,7 @@ impl Gateway {
     pub(super) fn policy_entry(&self, now: Now) -> Json {
         let today = now.unix_ms.map(Day::of_unix_ms);
         let analyses = self.gate.analyses();
-        let entry = |analysis: &crate::policy::analysis::Analysis| {
+        let entry = |analysis: &Analysis| {
             json!({
                 "id": analysis.id,
                 "file": analysis.file,

@@ -8,7 +8,7 @@ use lpwad_link::fact::FactName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// A look that does not come: so long after the last one nothing is known of ports, nor of what fact files said.
+/// A look that does not come: so long after the last one nothing is known of this host: clock, ports, what fact files said.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is seen of this host and its modems.
@@ -52,14 +52,14 @@ impl Sight {
 
     /// When [`Sight::tick`] has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        (!self.host.seen.is_empty()).then(|| self.looked + LOOK_TIMEOUT)
+        (self.host != Facts::default()).then(|| self.looked + LOOK_TIMEOUT)
     }
 
     /// Forgets what is too old; gives whether there was something.
     pub(super) fn tick(&mut self, now: Duration) -> bool {
         let overdue = self.deadline().is_some_and(|deadline| deadline <= now);
         if overdue {
-            self.host.seen.clear();
+            self.host = Facts::default();
         }
         overdue
     }

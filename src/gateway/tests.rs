@@ -57,6 +57,8 @@ struct Rig {
     fcnt: u32,
     /// When the plugin gives its next sign of life.
     alive: Duration,
+    /// What looks at the host tell with it; `None`: nobody looks but the test.
+    looks: Option<Facts>,
 }
 
 fn config(confirmed: bool) -> Config {
@@ -154,6 +156,7 @@ impl Rig {
             clear_sockets: true,
             fcnt: 0,
             alive: now + S(10),
+            looks: None,
         };
         rig.drain();
         rig.input(Input::PluginStarted(RADIO, 1));
@@ -228,6 +231,9 @@ impl Rig {
             if self.now >= self.alive {
                 self.alive = self.now + S(10);
                 self.line(r#"{"status":{}}"#);
+                if let Some(facts) = self.looks.clone() {
+                    self.input(Input::Facts(facts));
+                }
             }
             if self.now >= until {
                 return;

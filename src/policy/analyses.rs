@@ -1,7 +1,7 @@
 //! All threat analyses of the directory `threat-analysis.d`.
 
 use super::analysis::{Analysis, MAX_BYTES};
-use super::signature::{Signers, signed_by};
+use super::signature::{Signers, beside, signed_by};
 use crate::config::{ConfigError, ConfigErrors, private_file, read_text, toml_files};
 use std::path::{Path, PathBuf};
 
@@ -27,16 +27,28 @@ pub struct Analyses {
 
 impl Analyses {
     /// Reads the directory; a missing one holds nothing. A file that others can write is not believed, nor one with a
-    /// signature beside it that is not good by the file `signers`.
+    /// signature beside it that is not good by the file `signers`. If that cannot be used, it is an invalid file itself, and
+    /// no signature is good.
     ///
     /// # Errors
-    /// The directory, or `signers`, cannot be read.
+    /// The directory cannot be read.
     pub fn read(dir: &Path, signers: Option<&Path>) -> Result<Analyses, ConfigErrors> {
         let mut analyses = Analyses::default();
-        let signers = signers.map(Signers::read).transpose()?;
+        let signers = signers.map(|path| {
+            Signers::read(path).inspect_err(|errors| {
+                analyses.invalid.push(Invalid { path: path.into(), error: errors.to_string(), text: None });
+            })
+        });
+        let signed_by = |path: &Path, text: &str| match &signers {
+            Some(Err(_)) if beside(path).symlink_metadata().is_ok() => Err(ConfigError::file(
+                beside(path),
+                "is a signature that cannot be verified: the file of allowed signers cannot be used",
+            )),
+            signers => signed_by(path, text.as_bytes(), signers.as_ref().and_then(|signers| signers.as_ref().ok())),
+        };
         for path in toml_files(dir)? {
             let read = private_file::trusted(&path).and_then(|()| read_text(&path));
-            match read.and_then(|text| Ok((signed_by(&path, text.as_bytes(), signers.as_ref())?, text))) {
+            match read.and_then(|text| Ok((signed_by(&path, &text)?, text))) {
                 Ok((signed_by, text)) => {
                     let before = analyses.valid.len();
                     analyses.add(&path, &text);

@@ -90,6 +90,9 @@ pub struct Seen {
     /// Which one of several.
     #[serde(default)]
     pub peer: Option<String>,
+    /// On which interface, of a `wireguard` fact: without one it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Whether it is as it should be.
     pub good: bool,
     /// How long ago, in s.

@@ -3,7 +3,7 @@
 use super::analysis::Analysis;
 use super::date::Day;
 use super::evidence::{Evidence, EvidenceKind};
-use super::facts::{Activation, Facts};
+use super::facts::{Activation, Facts, Seen};
 use super::protection::{Kind, Probe, Protection};
 use super::rule::Rule;
 use super::segment::{Attacker, Medium, Property};
@@ -174,7 +174,7 @@ fn standing(analysis: &Analysis, one: &Protection, facts: &Facts, loopback: bool
                 Err((Rule::Ta06, format!("{name} looks at something else")))
             }
             Some(Evidence::Live { probe, peer, max_age_s }) => {
-                live(*probe, peer.as_deref(), *max_age_s, facts, loopback).map(|()| Attested(false))
+                live(analysis, *probe, peer.as_deref(), *max_age_s, facts, loopback).map(|()| Attested(false))
             }
             Some(Evidence::Attested { .. }) if one.kind.probe().is_some() => {
                 Err((Rule::Ta06, format!("it can be looked at, and {name} is not live")))
@@ -196,7 +196,14 @@ fn standing(analysis: &Analysis, one: &Protection, facts: &Facts, loopback: bool
     Err((Rule::Ta06, problem))
 }
 
-fn live(probe: Probe, peer: Option<&str>, max_age_s: u32, facts: &Facts, loopback: bool) -> Result<(), (Rule, String)> {
+fn live(
+    analysis: &Analysis,
+    probe: Probe,
+    peer: Option<&str>,
+    max_age_s: u32,
+    facts: &Facts,
+    loopback: bool,
+) -> Result<(), (Rule, String)> {
     match probe {
         Probe::Loopback if loopback => Ok(()),
         Probe::Loopback => Err((Rule::Ta07, "the server's address is not a literal of this host".into())),
@@ -207,7 +214,12 @@ fn live(probe: Probe, peer: Option<&str>, max_age_s: u32, facts: &Facts, loopbac
         },
         Probe::TtyOwner | Probe::Wireguard => {
             // Of several the worst holds. No age stands in the text: it would be another decision with each look.
-            let matching = || facts.seen.iter().filter(|seen| seen.probe == probe && seen.peer.as_deref() == peer);
+            let bearer = analysis.scope.bearer.as_ref();
+            // A handshake says nothing of what leaves by another interface.
+            let is_of_bearer =
+                |seen: &Seen| probe != Probe::Wireguard || bearer.is_some() && seen.interface.as_ref() == bearer;
+            let of_peer = |seen: &Seen| seen.probe == probe && seen.peer.as_deref() == peer;
+            let matching = || facts.seen.iter().filter(|seen| of_peer(seen) && is_of_bearer(seen));
             if matching().any(|seen| !seen.good) {
                 return Err((Rule::Ta07, format!("{probe} is not as it should be")));
             }

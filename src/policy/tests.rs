@@ -227,7 +227,7 @@ fn backhaul() -> Site {
         facts: Facts {
             bearer: Some("wwan0".into()),
             cellular: Some(cellular),
-            seen: vec![Seen { probe: Probe::TtyOwner, peer: None, good: true, age_s: 20 }],
+            seen: vec![Seen { probe: Probe::TtyOwner, peer: None, interface: None, good: true, age_s: 20 }],
             ..facts()
         },
         ..Site::local()
@@ -265,7 +265,7 @@ fn w3_a_fact_that_is_missing_or_old_or_bad_does_not_count() {
         site.facts.seen = seen;
         site.decide(&[BACKHAUL]).rule()
     };
-    let tty = |good, age_s| Seen { probe: Probe::TtyOwner, peer: None, good, age_s };
+    let tty = |good, age_s| Seen { probe: Probe::TtyOwner, peer: None, interface: None, good, age_s };
     assert_eq!(with(vec![tty(true, 180)]), Rule::Ta10);
     assert_eq!(with(vec![]), Rule::Ta06);
     assert_eq!(with(vec![tty(true, 181)]), Rule::Ta06);

@@ -16,7 +16,7 @@ fn write_fact(site: &Site) {
     site.write("conf.d/facts.toml", "[policy]\nfacts_dir = \"facts\"\n");
     #[expect(clippy::disallowed_methods, reason = "a fact is of today")]
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let fact = json!({ "probe": "wireguard", "peer": "peer", "good": true, "age_s": 12 });
+    let fact = json!({ "probe": "wireguard", "peer": "peer", "interface": "wg0", "good": true, "age_s": 12 });
     let file = json!({ "schema": 1, "written_unix_s": unix.as_secs(), "facts": [fact] });
     site.write("facts/test.json", &file.to_string());
 }
@@ -48,6 +48,7 @@ fn s_04_explain_list_and_records_of_a_running_gateway_and_records_verified_elsew
     if nix::unistd::geteuid().is_root() {
         let fact = fact.expect("a fact of the directory");
         assert_eq!((fact["peer"].as_str(), fact["good"].as_bool()), (Some("peer"), Some(true)));
+        assert_eq!(fact["interface"], "wg0");
         assert!((12..600).contains(&fact["age_s"].as_u64().unwrap()), "{fact}");
     } else {
         assert!(fact.is_none(), "not of root");

@@ -11,6 +11,7 @@ use super::reserve::Reserve;
 use super::sight::Sight;
 use crate::config::{self, DtlsMode, Server};
 use crate::policy::analyses::Analyses;
+use crate::policy::analysis::Analysis;
 use crate::policy::date::Day;
 use crate::policy::decide::{Case, Decision, Verdict, decide};
 use crate::policy::evidence::Evidence;
@@ -262,6 +263,15 @@ impl Gate {
         self.state.latest = now.unix_ms.map(Day::of_unix_ms);
         self.stale = true;
         std::mem::take(&mut self.state.latches).len()
+    }
+
+    /// The analyses that speak of a node, of those that it is judged by.
+    pub(in crate::gateway) fn speaking(&self, id: NodeId) -> impl Iterator<Item = &Analysis> {
+        self.nodes.get(&id).into_iter().flat_map(|gated| {
+            let spoken = gated.decision.iter().flat_map(|decision| &decision.analyses);
+            let all = &self.analyses_of(gated).valid;
+            spoken.filter_map(|spoken| all.iter().find(|analysis| analysis.sha256 == spoken.sha256))
+        })
     }
 
     fn analyses_of(&self, gated: &Gated) -> &Analyses {

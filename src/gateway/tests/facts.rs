@@ -1,6 +1,6 @@
 //! From facts to verdicts: what is seen of this host, how old it may be, and what becomes of a look that does not come.
 
-use super::policy::{both, rules, verdict};
+use super::policy::{both, explain, in_step, rules, verdict};
 use super::*;
 use crate::policy::facts::Seen;
 use crate::policy::protection::Probe;
@@ -26,7 +26,7 @@ fn by_port() -> Analyses {
 }
 
 fn port(good: bool, age_s: u32) -> Input {
-    let seen = vec![Seen { probe: Probe::TtyOwner, peer: Some("roof".into()), good, age_s }];
+    let seen = vec![Seen { probe: Probe::TtyOwner, peer: Some("roof".into()), interface: None, good, age_s }];
     Input::Facts(Facts { seen, ..Facts::default() })
 }
 
@@ -90,6 +90,32 @@ fn s_03_a_look_that_does_not_come_leaves_nothing_seen() {
     assert_eq!(rig.said(Kind::PolicyLatched), 1);
     rig.run_to(looked + S(600));
     assert_eq!(rig.said(Kind::PolicyVerdict), 1, "once");
+}
+
+#[test]
+fn s_03_a_look_that_does_not_come_leaves_the_clock_unknown() {
+    let mut analyses = Analyses::default();
+    analyses.add(Path::new("t.toml"), &Draft { clock: None, needs_reserve: true, ..draft("2027-06-01") }.text());
+    let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) };
+    let mut rig = Rig::of(now, &both(), analyses, Loaded::default());
+    rig.input(Input::Facts(in_step(true)));
+    let looked = rig.now;
+    rig.run_to(looked + S(59));
+    assert_eq!(verdict(&rig), "nosec");
+    rig.run_to(looked + S(60));
+    assert_eq!((verdict(&rig).as_str(), rules(&rig)[0].as_str()), ("dtls-psk", Some("TA02")));
+    assert_eq!(explain(&rig)["facts"]["clock_synchronised"], serde_json::Value::Null);
+    assert_eq!(rig.gateway.gate.deadline(), None, "nothing more to forget");
+    // Also what is not as it should be is forgotten, and each look begins the time anew.
+    rig.input(Input::Facts(in_step(false)));
+    let looked = rig.now;
+    assert_eq!(rig.gateway.gate.deadline(), Some(looked + S(60)));
+    rig.run_to(looked + S(59));
+    rig.input(Input::Facts(in_step(false)));
+    assert_eq!(rig.gateway.gate.deadline(), Some(looked + S(119)));
+    // A look that sees nothing asks for no deadline.
+    rig.input(Input::Facts(Facts::default()));
+    assert_eq!(rig.gateway.gate.deadline(), None);
 }
 
 /// A modem of this gateway must be at home.

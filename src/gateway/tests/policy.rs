@@ -166,6 +166,7 @@ fn ta11_a_server_beyond_this_host_needs_its_bearer_and_sockets_are_bound_to_it()
 #[test]
 fn a_proxy_whose_node_is_not_there_waits_for_it() {
     let mut rig = registered();
+    rig.looks = Some(in_step(true));
     rig.run_to(rig.now + S(86_400));
     rig.outputs.clear();
     rig.input(Input::Facts(in_step(false)));
@@ -268,6 +269,31 @@ fn ta01_a_syntax_error_keeps_running_nodes_is_shouted_and_gives_new_ones_nothing
     let mut rig = Rig::of(rig.time(), &both(), broken(), Loaded::default());
     rig.input(Input::Facts(in_step(true)));
     assert_eq!(rules(&rig)[0], "TA01");
+}
+
+#[test]
+fn a_node_that_runs_by_the_former_analyses_is_shown_who_stands_behind_those() {
+    let of = |by: &'static str, signer: &str, broken: bool| {
+        let mut analyses = Analyses::default();
+        analyses.add(Path::new("t.toml"), &Draft { by, needs_reserve: true, ..draft("2027-06-01") }.text());
+        analyses.valid[0].signed_by = Some(signer.into());
+        if broken {
+            analyses.add(Path::new("u.toml"), "schema = 1\nid = ");
+        }
+        analyses
+    };
+    let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) };
+    let mut rig = Rig::of(now, &both(), of("j.doe", "jane@example.org", false), Loaded::default());
+    let shown = |rig: &Rig| {
+        let list = rig.gateway.answer_request(rig.time(), &control::Request::PolicyList);
+        (explain(rig)["signed_by"]["T"].clone(), list["nosec"][0]["approved_by"].clone())
+    };
+    let former = (serde_json::json!("jane@example.org"), serde_json::json!(["j.doe"]));
+    assert_eq!(shown(&rig), former);
+    rig.input(Input::Reload(Box::new(both()), of("m.roe", "mallory@example.org", true)));
+    assert_eq!((verdict(&rig).as_str(), shown(&rig)), ("nosec", former));
+    rig.input(Input::Reload(Box::new(both()), of("m.roe", "mallory@example.org", false)));
+    assert_eq!(shown(&rig), (serde_json::json!("mallory@example.org"), serde_json::json!(["m.roe"])));
 }
 
 #[test]

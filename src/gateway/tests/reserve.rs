@@ -29,6 +29,7 @@ fn rig(handshakes: Handshakes) -> Rig {
     let now = Now { mono: S(1), unix_ms: Some(START_UNIX_MS + 1000) };
     let mut rig = Rig::of(now, &both(), required(), Loaded::default());
     rig.handshakes = handshakes;
+    rig.looks = Some(in_step(true));
     rig.input(Input::Facts(in_step(true)));
     rig.outputs.clear();
     rig

@@ -1,5 +1,6 @@
 //! Whether something keeps the clock of this host in step.
 
+use nix::libc::{STA_UNSYNC, TIME_ERROR, c_int};
 use std::path::Path;
 
 /// Made by systemd-timesyncd when it has set the clock, in a directory of its own.
@@ -19,15 +20,26 @@ fn kernel_synchronised() -> Option<bool> {
         let mut timex: nix::libc::timex = std::mem::zeroed();
         (nix::libc::adjtimex(&mut timex), timex)
     };
-    (state >= 0).then_some(state != nix::libc::TIME_ERROR && timex.status & nix::libc::STA_UNSYNC == 0)
+    in_step(state, timex.status)
+}
+
+/// What the state that `adjtimex` gives (negative: it failed) and the bits of its status mean.
+fn in_step(state: c_int, status: c_int) -> Option<bool> {
+    (state >= 0).then_some(state != TIME_ERROR && status & STA_UNSYNC == 0)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use nix::libc::{STA_NANO, STA_PLL, TIME_INS, TIME_OK};
+
     #[test]
     fn s_03_the_kernel_says_whether_the_clock_is_in_step() {
-        // Either way; a sandbox may forbid the question.
-        let twice = (super::kernel_synchronised(), super::kernel_synchronised());
-        assert_eq!(twice.0.is_some(), twice.1.is_some());
+        assert_eq!(in_step(TIME_OK, STA_PLL | STA_NANO), Some(true));
+        assert_eq!(in_step(TIME_INS, STA_PLL), Some(true), "a leap second is to come");
+        assert_eq!(in_step(TIME_OK, STA_PLL | STA_UNSYNC), Some(false));
+        assert_eq!(in_step(TIME_ERROR, STA_PLL), Some(false));
+        assert_eq!(in_step(TIME_ERROR, STA_UNSYNC), Some(false), "nothing has set it since the start");
+        assert_eq!(in_step(-1, 0), None, "a sandbox may forbid the question");
     }
 }

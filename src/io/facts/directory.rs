@@ -159,6 +159,7 @@ mod tests {
             let fact = Seen {
                 probe: crate::policy::protection::Probe::Wireguard,
                 peer: Some(name.into()),
+                interface: None,
                 good: true,
                 age_s: 1,
             };

@@ -12,6 +12,8 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub const MAX_FACTS: usize = 256;
 /// Longest name of a peer, in bytes.
 pub const MAX_PEER_BYTES: usize = 128;
+/// Longest name of an interface, in bytes (`IFNAMSIZ` without the NUL).
+const MAX_INTERFACE_BYTES: usize = 15;
 /// How much later than now a file may have been written, in s: two readings of the same clock.
 const MAX_AHEAD_S: u64 = 2;
 
@@ -48,12 +50,15 @@ impl FactFile {
         if file.facts.len() > MAX_FACTS {
             return Err(format!("has more than {MAX_FACTS} facts"));
         }
-        for Seen { probe, peer, .. } in &file.facts {
+        for Seen { probe, peer, interface, .. } in &file.facts {
             if !matches!(probe, Probe::Wireguard | Probe::TtyOwner) {
                 return Err(format!("has a fact of {probe}, which lpwad sees itself"));
             }
             if peer.as_ref().is_some_and(|peer| peer.len() > MAX_PEER_BYTES || peer.chars().any(char::is_control)) {
                 return Err(format!("names a peer that is no text of at most {MAX_PEER_BYTES} bytes"));
+            }
+            if interface.as_ref().is_some_and(|name| *probe != Probe::Wireguard || !is_interface(name)) {
+                return Err("names an interface that cannot be a tunnel's".into());
             }
         }
         Ok(file)
@@ -82,12 +87,16 @@ impl FactFile {
     }
 }
 
+/// Whether the kernel can have an interface of this name.
+pub(super) fn is_interface(name: &str) -> bool {
+    (1..=MAX_INTERFACE_BYTES).contains(&name.len()) && !name.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str =
-        r#"{"schema":1,"written_unix_s":1800000000,"facts":[{"probe":"wireguard","peer":"k","good":true,"age_s":12}]}"#;
+    const GOOD: &str = r#"{"schema":1,"written_unix_s":1800000000,"facts":[{"probe":"wireguard","peer":"k","interface":"wg0","good":true,"age_s":12}]}"#;
 
     fn problem(from: &str, to: &str) -> String {
         FactFile::parse(GOOD.replace(from, to).as_bytes()).unwrap_err()
@@ -115,7 +124,11 @@ mod tests {
         assert!(problem("\"age_s\":12", "\"age_s\":-1").contains("no fact file"));
         assert!(problem(":\"k\"", &format!(":\"{}\"", "k".repeat(129))).contains("names a peer"));
         assert!(problem(":\"k\"", r#":"a\nb""#).contains("names a peer"));
-        let fact = r#"{"probe":"wireguard","peer":"k","good":true,"age_s":12}"#;
+        for bad in ["", "a b", "a\\nb", "sixteen-letters-"] {
+            assert!(problem("wg0", bad).contains("names an interface"), "{bad}");
+        }
+        assert!(problem("wireguard", "tty-owner").contains("names an interface"));
+        let fact = r#"{"probe":"wireguard","peer":"k","interface":"wg0","good":true,"age_s":12}"#;
         assert!(problem(fact, &vec![fact; 257].join(",")).contains("more than 256 facts"));
         assert!(FactFile::parse(&vec![b' '; MAX_BYTES + 1]).unwrap_err().contains("larger"));
     }

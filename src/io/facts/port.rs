@@ -63,11 +63,11 @@ pub(super) fn look(ports: &[Port], daemon: Option<u32>, proc: &Path) -> (Vec<See
         };
         let good = reason.is_none();
         all = all.map(|all| all && good);
-        seen.push(Seen { probe: Probe::TtyOwner, peer: Some(port.radio.clone()), good, age_s: 0 });
+        seen.push(Seen { probe: Probe::TtyOwner, peer: Some(port.radio.clone()), interface: None, good, age_s: 0 });
         exposed.extend(reason.map(|reason| Exposed { radio: port.radio.clone(), reason }));
     }
     if let Some(good) = all.filter(|_| !seen.is_empty()) {
-        seen.push(Seen { probe: Probe::TtyOwner, peer: None, good, age_s: 0 });
+        seen.push(Seen { probe: Probe::TtyOwner, peer: None, interface: None, good, age_s: 0 });
     }
     (seen, exposed)
 }

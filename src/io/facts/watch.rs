@@ -5,18 +5,19 @@ use crate::gateway::event::Event;
 use crate::gateway::input::Input;
 use crate::io::Clock;
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 /// How often this host is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// New directories that may wait for the thread.
-const WAITING: usize = 4;
 
 /// The thread; it ends when this is dropped, or when the gateway is gone.
 pub struct Watch {
-    directories: SyncSender<PathBuf>,
+    /// Where fact files are; what is newer replaces what the thread has not taken yet.
+    facts_dir: Arc<Mutex<PathBuf>>,
+    changed: SyncSender<()>,
 }
 
 impl Watch {
@@ -25,7 +26,8 @@ impl Watch {
     /// # Errors
     /// There can be no thread.
     pub fn start(mut look: Look, clock: Clock, to_gateway: Sender<Input>) -> std::io::Result<Watch> {
-        let (directories, changed) = sync_channel(WAITING);
+        let (watch, changed) = Watch::of(look.facts_dir.clone());
+        let facts_dir = Arc::clone(&watch.facts_dir);
         std::thread::Builder::new().name("facts".into()).spawn(move || {
             let mut said = Vec::new();
             loop {
@@ -37,19 +39,26 @@ impl Watch {
                     }
                 }
                 match changed.recv_timeout(INTERVAL) {
-                    Ok(facts_dir) => look.facts_dir = facts_dir,
+                    Ok(()) => look.facts_dir.clone_from(&facts_dir.lock().unwrap_or_else(PoisonError::into_inner)),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         })?;
-        Ok(Watch { directories })
+        Ok(watch)
+    }
+
+    /// Without a thread yet; with what tells it of another directory.
+    fn of(facts_dir: PathBuf) -> (Watch, Receiver<()>) {
+        let (changed, told) = sync_channel(1);
+        (Watch { facts_dir: Arc::new(Mutex::new(facts_dir)), changed }, told)
     }
 
     /// Reads fact files in another directory from now on, and looks at once.
     pub fn read_in(&self, facts_dir: PathBuf) {
-        // Full: the thread has not looked since several reloads; closed: the gateway is gone. A later reload tells it.
-        drop(self.directories.try_send(facts_dir));
+        *self.facts_dir.lock().unwrap_or_else(PoisonError::into_inner) = facts_dir;
+        // Full: the thread has yet to take a former one, and will take this; closed: the gateway is gone.
+        let _ = self.changed.try_send(());
     }
 }
 
@@ -64,6 +73,19 @@ fn news(said: &mut Vec<Event>, troubles: Vec<Event>) -> Vec<Event> {
 mod tests {
     use super::*;
     use crate::gateway::event::Kind;
+
+    #[test]
+    fn of_many_new_directories_the_newest_is_taken_however_long_the_thread_was_busy() {
+        let (watch, told) = Watch::of("0".into());
+        (1..=9).for_each(|n| watch.read_in(n.to_string().into()));
+        assert_eq!(told.try_recv(), Ok(()));
+        assert_eq!(*watch.facts_dir.lock().unwrap(), PathBuf::from("9"));
+        assert!(told.try_recv().is_err(), "once");
+        watch.read_in("10".into());
+        assert_eq!((told.try_recv(), watch.facts_dir.lock().unwrap().clone()), (Ok(()), "10".into()));
+        drop(watch);
+        assert_eq!(told.recv_timeout(INTERVAL), Err(RecvTimeoutError::Disconnected), "the thread ends");
+    }
 
     #[test]
     fn a_trouble_is_said_once_and_again_when_it_comes_back_or_changes() {

@@ -1,6 +1,6 @@
 //! The handshakes of WireGuard tunnels, as facts. To ask for them needs CAP_NET_ADMIN, so root does it from a timer.
 
-use super::file::{FactFile, MAX_FACTS};
+use super::file::{FactFile, MAX_FACTS, is_interface};
 use crate::policy::facts::Seen;
 use crate::policy::protection::Probe;
 use std::process::Command;
@@ -37,11 +37,19 @@ pub fn facts(text: &str, now_unix_s: u64) -> Result<Vec<Seen>, String> {
     for (line, number) in text.lines().zip(1..) {
         let mut fields = line.split('\t');
         let seen = match (fields.next(), fields.next(), fields.next(), fields.next()) {
-            (Some(_), Some(key), Some(handshake), None) if is_key(key) => handshake.parse::<u64>().ok().map(|at| {
-                let age_s = u32::try_from(now_unix_s.saturating_sub(at)).unwrap_or(u32::MAX);
-                let good = (1..=now_unix_s).contains(&at);
-                Seen { probe: Probe::Wireguard, peer: Some(key.into()), good, age_s: if good { age_s } else { 0 } }
-            }),
+            (Some(interface), Some(key), Some(handshake), None) if is_interface(interface) && is_key(key) => {
+                handshake.parse::<u64>().ok().map(|at| {
+                    let age_s = u32::try_from(now_unix_s.saturating_sub(at)).unwrap_or(u32::MAX);
+                    let good = (1..=now_unix_s).contains(&at);
+                    Seen {
+                        probe: Probe::Wireguard,
+                        peer: Some(key.into()),
+                        interface: Some(interface.into()),
+                        good,
+                        age_s: if good { age_s } else { 0 },
+                    }
+                })
+            }
             _ => None,
         };
         facts.push(seen.ok_or_else(|| format!("line {number} of wg is not interface, key and time"))?);
@@ -67,10 +75,14 @@ mod tests {
         let other = KEY.replace('x', "y");
         let text = format!("wg0\t{KEY}\t1799999970\nwg0\t{other}\t0\nwg1\t{KEY}\t1800000060\n");
         let seen = facts(&text, 1_800_000_000).unwrap();
-        let short = |seen: &Seen| (seen.peer.clone().unwrap(), seen.good, seen.age_s);
+        let short = |seen: &Seen| (seen.interface.clone().unwrap(), seen.peer.clone().unwrap(), seen.good, seen.age_s);
         assert_eq!(
             seen.iter().map(short).collect::<Vec<_>>(),
-            [(KEY.into(), true, 30), (other, false, 0), (KEY.into(), false, 0)]
+            [
+                ("wg0".into(), KEY.into(), true, 30),
+                ("wg0".into(), other, false, 0),
+                ("wg1".into(), KEY.into(), false, 0)
+            ]
         );
         assert_eq!(facts("", 1_800_000_000), Ok(Vec::new()), "no tunnel, no fact");
     }
@@ -82,6 +94,8 @@ mod tests {
             "\n".to_string(),
             format!("wg0 {KEY} 1\n"),
             format!("wg0\t{KEY}\n"),
+            format!("\t{KEY}\t1\n"),
+            format!("sixteen-letters-\t{KEY}\t1\n"),
             format!("wg0\t{KEY}\tsoon\n"),
             format!("wg0\t{KEY}\t-1\n"),
             format!("wg0\t{}\t1\n", &KEY[1..]),

@@ -57,15 +57,38 @@ fn examples_are_valid_and_decided_as_they_say() {
 
 #[test]
 fn with_all_that_they_ask_for_the_examples_of_real_tunnels_would_permit_nosec() {
-    let seen = |probe, peer: Option<&str>| Seen { probe, peer: peer.map(str::to_string), good: true, age_s: 5 };
     for (name, bearer) in [("lorawan-wireguard", "wg0"), ("cellular-backhaul", "wwan0")] {
         let (_, text, uri, _) = EXAMPLES.into_iter().find(|(one, ..)| *one == name).unwrap();
         let mut site = Site { server: server(uri, Some("coaps://10.9.0.10:5684")), ..backhaul() };
         site.facts.bearer = Some(bearer.into());
-        site.facts.seen.push(seen(Probe::Wireguard, Some("public key of the peer")));
+        site.facts.seen.push(handshake(Some("wg0"), true));
         assert_eq!(site.decide(&[text]).rule(), Rule::Ta10, "{name}");
         site.facts.seen.clear();
         assert_eq!(site.decide(&[text]).rule(), Rule::Ta06, "{name}: silent");
+    }
+}
+
+fn handshake(interface: Option<&str>, good: bool) -> Seen {
+    let (peer, interface) = (Some("public key of the peer".into()), interface.map(str::to_string));
+    Seen { probe: Probe::Wireguard, peer, interface, good, age_s: 5 }
+}
+
+#[test]
+fn s_05_only_a_handshake_on_the_bearer_speaks_for_a_tunnel() {
+    let (_, text, uri, _) = EXAMPLES.into_iter().find(|(one, ..)| *one == "lorawan-wireguard").unwrap();
+    let with = |facts: &[(Option<&str>, bool)], text: &str| {
+        let mut site = Site { server: server(uri, Some("coaps://10.9.0.10:5684")), ..backhaul() };
+        site.facts.bearer = Some("wg0".into());
+        site.facts.seen.extend(facts.iter().map(|(interface, good)| handshake(*interface, *good)));
+        site.decide(&[text]).rules
+    };
+    assert_eq!(with(&[(Some("wg0"), true)], text), [Rule::Ta10]);
+    for other in [Some("wg1"), Some(""), None] {
+        assert_eq!(with(&[(other, true)], text), [Rule::Ta06, Rule::Ta12], "{other:?}");
+        assert_eq!(with(&[(other, false), (Some("wg0"), true)], text), [Rule::Ta10], "{other:?}");
+        assert_eq!(with(&[(other, true), (Some("wg0"), false)], text), [Rule::Ta07, Rule::Ta12], "{other:?}");
+        let no_bearer = text.replace("bearer = \"wg0\"", "");
+        assert_eq!(with(&[(other, true)], &no_bearer)[0], Rule::Ta06, "{other:?}");
     }
 }
 

@@ -106,6 +106,42 @@ fn a_good_signature_names_its_signer_and_any_other_makes_the_file_invalid() {
 }
 
 #[test]
+fn ta01_allowed_signers_that_cannot_be_used_forbid_nosec_and_nothing_else() {
+    let desk = Desk::new();
+    desk.write("a.toml", &local("2027-05-02"));
+    let jane = format!("jane@example.org {}", desk.key("jane"));
+    let path = desk.path("signers");
+    let read = || Analyses::read(desk.0.path(), Some(&path)).expect("an unusable file of signers stops nobody");
+    let rules_of = |read: &Analyses| {
+        let Site { server, credential, facts, today, latched } = Site::local();
+        let case = Case { endpoint: ENDPOINT, server: &server, credential, facts: &facts, today, latched };
+        decide(&case, read).rules
+    };
+    desk.write("signers", &jane);
+    assert_eq!(rules_of(&read()), [Rule::Ta10]);
+    desk.write("signers", &format!("{jane}\njane cert-authority {}", desk.key("jane")));
+    let bad_line = read();
+    assert!(bad_line.invalid[0].error.contains("signers:2: options cert-authority"), "{:?}", bad_line.invalid);
+    desk.write("signers", &jane);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let writable = read();
+    assert!(writable.invalid[0].error.contains("0666"), "{:?}", writable.invalid);
+    std::fs::remove_file(&path).unwrap();
+    let missing = read();
+    for read in [&bad_line, &writable, &missing] {
+        assert_eq!((read.valid.len(), read.invalid.len(), &read.invalid[0].path), (1, 1, &path));
+        assert_eq!(rules_of(read), [Rule::Ta01, Rule::Ta12]);
+    }
+    // A signature is not passed over.
+    desk.sign("jane", NAMESPACE);
+    let signed = read();
+    assert_eq!((signed.valid.len(), signed.invalid.len()), (0, 2));
+    assert!(signed.invalid[1].error.contains("a.toml.sig: is a signature that cannot be verified"), "{signed:?}");
+    desk.write("signers", &jane);
+    assert_eq!(desk.read(Some(&jane)), Ok(Some("jane@example.org".into())));
+}
+
+#[test]
 fn a_line_of_allowed_signers_that_is_not_supported_is_named() {
     let desk = Desk::new();
     let key = desk.key("jane");

@@ -40,7 +40,7 @@ fn s_05_the_whole_of_a_bounded_model_is_walked() {
     let server = server("coap://192.168.1.20:5683", Some("coaps://192.168.1.20:5684"));
     let facts = Facts {
         bearer: Some("eth1".into()),
-        seen: vec![Seen { probe: Probe::TtyOwner, peer: None, good: true, age_s: 1 }],
+        seen: vec![Seen { probe: Probe::TtyOwner, peer: None, interface: None, good: true, age_s: 1 }],
         ..facts()
     };
     let case = Case {

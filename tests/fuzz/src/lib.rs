@@ -19,6 +19,7 @@ pub mod link_line;
 pub mod lpp;
 pub mod phy_payload;
 pub mod store_record;
+pub mod wireguard_facts;
 
 /// Name and function of a target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("lpp", lpp::run),
     ("phy_payload", phy_payload::run),
     ("store_record", store_record::run),
+    ("wireguard_facts", wireguard_facts::run),
 ];
 
 fn text(bytes: &[u8], run: fn(&str)) {

@@ -268,7 +268,13 @@ impl Seen {
             Bearer::Other => Some("eth0"),
             Bearer::None => None,
         };
-        let probed = |good, age_s| Probed { probe: Probe::Wireguard, peer: Some("peer".into()), good, age_s };
+        let probed = |good, age_s| Probed {
+            probe: Probe::Wireguard,
+            peer: Some("peer".into()),
+            interface: Some("wg0".into()),
+            good,
+            age_s,
+        };
         let seen = match self.tunnel {
             Tunnel::Good => vec![probed(true, 180)],
             Tunnel::Stale => vec![probed(true, 181)],
