@@ -67,7 +67,7 @@ fn site() -> (Site, Leshan) {
     pki.certify("server", "server", "DNS:localhost,IP:127.0.0.1", "30");
     pki.certify("node", &endpoint(CERTIFIED), "", "30");
     let [key, certificate, trust] = ["server.key", "server.pem", "ca.pem"].map(|name| pki.path(name));
-    let ports = ["--coap", "127.0.0.1:0", "--coaps", "127.0.0.1:0", "--block-size", "256"];
+    let ports = ["--coap", "127.0.0.1:0", "--coaps", "127.0.0.1:0", "--clear-too", "true", "--block-size", "256"];
     let mut leshan =
         Leshan::with(&[&ports[..], &["--key", &key, "--cert", &certificate, "--trust", &trust][..]].concat());
     let more = format!("uri = \"{}\"\ntrust_anchors = \"ca.pem\"\n", leshan.uri());
@@ -78,6 +78,7 @@ fn site() -> (Site, Leshan) {
     site.add_keys(CERTIFIED, "x509_certificate = \"node.pem\"\nx509_key = \"node.key\"\n");
     let add = json!({ "cmd": "security-add", "ep": endpoint(CERTIFIED), "mode": "x509" });
     assert_eq!(leshan.ask(add)["ok"], true);
+    (0..CERTIFIED).for_each(|n| leshan.permit_psk(&endpoint(n), &identity(n), &psk(n)));
     (site, leshan)
 }
 
@@ -151,7 +152,6 @@ fn s_03_s_41_in_1970_no_nosec_and_no_certificate_a_psk_works_and_the_right_time_
     let (site, mut leshan) = site();
     let today = Day::of_unix_ms(unix_ms());
     site.write("threat-analysis.d/test.toml", &analysis("TEST", &leshan, 0, today, today.plus(30)));
-    (0..CERTIFIED).for_each(|n| leshan.permit_psk(&endpoint(n), &identity(n), &psk(n)));
     let capture = Capture::with_others(leshan.coaps_port.unwrap(), &[leshan.port]);
     let clock = FakeClock::at(&site, IN_1970_S);
     let mut modem = site.modem(71);
@@ -200,8 +200,6 @@ fn s_03_s_42_an_analysis_that_expires_a_jump_to_2031_and_a_clock_set_back_leave_
         registered(&mut leshan, 0, n);
         assert_eq!(session_of(&site, n), if n == CERTIFIED { "dtls-x509" } else { "nosec" });
     }
-    // From here on Leshan takes nothing in clear of these two.
-    (0..CERTIFIED).for_each(|n| leshan.permit_psk(&endpoint(n), &identity(n), &psk(n)));
 
     // The last day of an analysis ends while its node has a clear session.
     capture.mark("lpwad: before midnight");
