@@ -37,7 +37,7 @@ pub enum Output {
     },
     /// The plugin reports a fault, or (`None`) that it is over.
     Fault(Option<String>),
-    /// What its modem says of the network, in [`Radio::said`], is another thing.
+    /// What its modem says of the network, in [`Radio::said`](super::Radio::said), is another thing.
     Facts,
     /// The radio clock went this much further than the time did, in ms; negative: less far.
     ClockJumped(i64),
