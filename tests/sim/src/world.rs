@@ -29,8 +29,9 @@ use std::time::Duration;
 pub(crate) const START_UNIX_MS: u64 = 1_796_083_200_000;
 /// Turns without time going on, before a run counts as stuck: a tick serves 64 nodes.
 const MAX_TURNS: u32 = 10_000;
-/// Memory that a gateway may hold at rest: a base and so much for each node, in bytes.
-const MEMORY: (i64, i64) = (150_000, 12_000);
+/// Memory that a gateway may hold at rest: a base, with four analyses in force and perhaps four former ones, and so much for
+/// each node, in bytes.
+const MEMORY: (i64, i64) = (220_000, 12_000);
 /// And for each byte of its backlog: a record has an entry and stands in a batch.
 const MEMORY_OF_BACKLOG: i64 = 3;
 
