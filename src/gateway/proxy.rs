@@ -14,7 +14,7 @@ use crate::policy::decide::Verdict;
 use crate::session::{Down, Reason, Security, State as SessionState, Up, Way};
 use crate::store::Table;
 use crate::store::record::ProxyRecord;
-use lpwad_lwm2m::{ClientEvent, Failure, Output as ClientOutput, State as ClientState};
+use lpwad_lwm2m::{CancelledBy, ClientEvent, Failure, Output as ClientOutput, State as ClientState};
 
 impl Gateway {
     /// The node spoke: open its session if need be, else let its client speak.
@@ -294,6 +294,8 @@ impl Gateway {
             ClientEvent::RegistrationFailed { .. } | ClientEvent::UpdateFailed { .. } | ClientEvent::Lapsed => {
                 self.backlog.missed(node.dev_eui);
             }
+            // It may have forgotten everything: what it refused to hear goes by Send, when it is registered again if need be.
+            ClientEvent::ObservationCancelled { by: CancelledBy::Reset, .. } => self.backlog.missed(node.dev_eui),
             _ => {}
         }
         let event = match event {
