@@ -67,6 +67,7 @@ impl ServerModel {
             }
             (Code::POST, ["rd", _]) if self.forgot => Some(reply(Code::NOT_FOUND)),
             (Code::POST, ["rd", _]) => Some(reply(Code::CHANGED)),
+            (Code::POST, ["dp"]) if self.forgot => Some(reply(Code::NOT_FOUND)),
             (Code::POST, ["dp"]) if request.uint(option::CONTENT_FORMAT) == Some(112) => {
                 Some(reply(Code::UNSUPPORTED_FORMAT))
             }
@@ -79,6 +80,9 @@ impl ServerModel {
                 let records = pack.as_array().unwrap().iter().filter(|record| record["n"] == "/3303/1/5700");
                 self.sends.extend(records.map(|record| (record["v"].as_f64().unwrap(), record["t"].as_f64())));
                 Some(reply(Code::CHANGED))
+            }
+            (code, _) if code.is_response() && self.forgot => {
+                Some(Message::empty(MessageKind::Reset, request.message_id))
             }
             (code, _) if code.is_response() && request.kind == MessageKind::Confirmable => {
                 if request.has(option::OBSERVE) {
@@ -153,6 +157,28 @@ fn what_is_acknowledged_at_once_leaves_no_backlog_and_no_send() {
     assert!(server.sends.is_empty());
     rig.run_to(rig.now + S(61));
     assert!(rig.disk.backlog.is_empty(), "and from the disk, at the latest after a minute");
+}
+
+#[test]
+fn what_a_server_that_has_forgotten_everything_refuses_to_hear_goes_by_send_when_it_knows_the_node_again() {
+    let (mut rig, mut server) = observed();
+    server.forgot = true;
+    rig.run_to(rig.now + QUARTER);
+    speak(&mut rig, 1);
+    // The notification is answered by a reset, before an Update tells that the registration is gone.
+    let notification = take_sent(&mut rig).into_iter().map(|bytes| Message::decode(&bytes).unwrap());
+    for message in notification.filter(|message| message.code.is_response()) {
+        let reset = server.answer(rig.now, &message).unwrap();
+        rig.input(Input::Datagram(NODE, reset.encode()));
+    }
+    server.serve(&mut rig);
+    rig.run_to(rig.now + QUARTER);
+    speak(&mut rig, 2);
+    server.serve_for(&mut rig, HOURS);
+    assert_eq!(server.registrations, 2);
+    let told: Vec<f64> = server.sends.iter().map(|(value, _)| *value).collect();
+    assert!(told.contains(&0.1), "{told:?}");
+    assert_eq!(status(&rig)["uplinks"], 0);
 }
 
 #[test]
