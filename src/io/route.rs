@@ -172,6 +172,8 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
+    use std::time::Duration;
 
     #[test]
     fn s_05_the_kernel_says_which_interface_leads_where() {
@@ -179,5 +181,48 @@ mod tests {
         let nowhere: IpAddr = "255.255.255.255".parse().unwrap();
         let bearers = bearers(&BTreeSet::from([here, nowhere]));
         assert_eq!(bearers.get(&here).map(String::as_str), Some("lo"));
+    }
+
+    /// In a network namespace of its own, where nothing happens but what the test does.
+    #[test]
+    fn s_05_each_kind_of_change_wakes_the_watch() {
+        let mut command = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let child = "io::route::tests::child_is_woken_by_each_kind_of_change";
+        let output = command
+            .arg("--net")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", child, "--nocapture"])
+            .output()
+            .expect("unshare, of util-linux");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("running 1 test") && output.status.success(), "{text}");
+    }
+
+    #[tokio::test]
+    #[ignore = "run by the test above in its namespace"]
+    async fn child_is_woken_by_each_kind_of_change() {
+        let ip = |words: &str| {
+            let status = Command::new("ip").args(words.split(' ')).status().expect("ip: apt-get install iproute2");
+            assert!(status.success(), "ip {words}");
+        };
+        ip("link set lo up");
+        let changes = Changes::watch().unwrap();
+        for words in [
+            "link set lo mtu 9000",
+            "addr add 192.0.2.1/32 dev lo",
+            "route add 198.51.100.0/24 dev lo",
+            "rule add from 192.0.2.1 lookup 100",
+            "-6 addr add 2001:db8::1/128 dev lo",
+            "-6 route add 2001:db8:1::/64 dev lo",
+            "-6 rule add from 2001:db8::1 lookup 100",
+        ] {
+            ip(words);
+            // The word is there when `ip` has ended; the bound is for a watch that is deaf.
+            let woken = tokio::time::timeout(Duration::from_secs(30), changes.changed()).await;
+            assert!(matches!(woken, Ok(Ok(()))), "ip {words}: {woken:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Eclipse Leshan as the server: it reads what a node sent, is notified unasked, and writes what the node receives.
 
 use crate::harness::Leshan;
-use crate::site::{Site, endpoint, eui, uplink};
+use crate::site::{self, Site, endpoint, eui, uplink};
 use serde_json::{Value, json};
 
 fn read(leshan: &mut Leshan, path: &str, accept: Option<&str>) -> Value {
@@ -75,15 +75,7 @@ fn leshan_reads_observes_and_writes_a_node_that_joined_over_the_air() {
     assert_eq!(read(&mut leshan, "/3306/0/5850", None)["code"], "4.04", "the node has not confirmed it yet");
     let refused = json!({ "cmd": "write", "ep": endpoint(0), "path": "/3303/1/5700", "value": 1.0 });
     assert_eq!(leshan.ask(refused)["code"], "4.05", "a sensor is not writable");
-    // A loaded machine may miss a window; then the write waits for the next one.
-    let is_it = |line: &Value| line["event"] == "received" && line["payload"] == "000064ff";
-    let reached = (0..6).any(|_| {
-        let mark = modem.mark();
-        uplink(&mut modem, &mut gateway, 0, "01670111");
-        modem.comes_since(mark, is_it)
-    });
-    assert!(reached, "the node does not receive the write");
-    let received = modem.wait("the downlink", is_it);
+    let received = site::downlink(&mut modem, &mut gateway, 0, "000064ff");
     assert_eq!((&received["fport"], &received["confirmed"]), (&json!(99), &json!(true)), "{received}");
     uplink(&mut modem, &mut gateway, 0, "01670112");
     gateway.wait_event("downlink-acked");

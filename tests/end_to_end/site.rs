@@ -315,6 +315,22 @@ pub fn uplink(modem: &mut Process, gateway: &mut Process, n: usize, payload: &st
     panic!("the gateway does not hear {}", eui(n));
 }
 
+/// Lets node `n` speak until it receives this payload; gives what the modem says of it. A loaded machine may miss a window; then
+/// the downlink waits for the next one.
+pub fn downlink(modem: &mut Process, gateway: &mut Process, n: usize, payload: &str) -> Value {
+    let is_it = |line: &Value| {
+        (line["event"], line["dev_eui"], line["payload"]) == ("received".into(), eui(n).into(), payload.into())
+    };
+    for _ in 0..TRIES {
+        let mark = modem.mark();
+        uplink(modem, gateway, n, "01670111");
+        if modem.comes_since(mark, is_it) {
+            return modem.wait("the downlink", is_it);
+        }
+    }
+    panic!("node {} does not receive {payload}", eui(n));
+}
+
 /// Lets the n-th node send until it has an acknowledgement.
 pub fn confirmed_uplink(modem: &mut Process, n: usize, payload: &str) {
     for _ in 0..TRIES {
