@@ -318,9 +318,8 @@ pub fn uplink(modem: &mut Process, gateway: &mut Process, n: usize, payload: &st
 /// Lets node `n` speak until it receives this payload; gives what the modem says of it. A loaded machine may miss a window; then
 /// the downlink waits for the next one.
 pub fn downlink(modem: &mut Process, gateway: &mut Process, n: usize, payload: &str) -> Value {
-    let is_it = |line: &Value| {
-        (line["event"], line["dev_eui"], line["payload"]) == ("received".into(), eui(n).into(), payload.into())
-    };
+    let is_it =
+        |line: &Value| line["event"] == "received" && line["dev_eui"] == eui(n).as_str() && line["payload"] == payload;
     for _ in 0..TRIES {
         let mark = modem.mark();
         uplink(modem, gateway, n, "01670111");
