@@ -44,7 +44,7 @@ struct Queue {
     live: Option<u64>,
     /// Entries of the Send that is on its way, and how many of their readings are told with it.
     in_flight: Vec<(u64, usize)>,
-    /// The server does not take Send; with its next registration it is asked again.
+    /// The server did not take a Send; when it has answered for the registration it is asked again.
     refused: bool,
     /// Readings that Send has told since the queue was empty.
     delivered: u64,
@@ -63,6 +63,8 @@ pub(super) struct Backlog {
     pub(super) dropped: u64,
     /// Readings that Send has told.
     pub(super) delivered: u64,
+    /// Readings that can never be sent: the node's profile does not have them any more.
+    pub(super) unsendable: u64,
     told_full: bool,
 }
 
@@ -84,6 +86,7 @@ impl Backlog {
             next: 0,
             dropped: 0,
             delivered: 0,
+            unsendable: 0,
             told_full: false,
         }
     }
@@ -150,6 +153,13 @@ impl Backlog {
             if queue.entries.len() > 1 {
                 queue.live = None;
             }
+        }
+    }
+
+    /// The server has answered for the registration: what it refused for want of it, or for a fault that has gone, is tried again.
+    pub(super) fn updated(&mut self, dev_eui: DevEui) {
+        if let Some(queue) = self.nodes.get_mut(&dev_eui) {
+            queue.refused = false;
         }
     }
 
@@ -237,7 +247,9 @@ impl Backlog {
         for (seq, taken) in std::mem::take(&mut queue.in_flight) {
             let Some(entry) = self.entries.get_mut(&seq) else { continue };
             entry.told += taken;
-            if !skipped {
+            if skipped {
+                self.unsendable += taken as u64;
+            } else {
                 queue.delivered += taken as u64;
                 self.delivered += taken as u64;
             }

@@ -42,6 +42,7 @@ impl Gateway {
             Sending::Started(taken) => self.backlog.sent(dev_eui, taken),
             Sending::Skipped(taken) => {
                 self.backlog.sent(dev_eui, taken);
+                self.say(Event::new(Kind::BacklogUnsendable).node(dev_eui).with("readings", taken));
                 self.told(now, dev_eui, true);
             }
         }

@@ -105,13 +105,14 @@ impl Gateway {
         Item { id, path, value, payload, expires: now.mono + ttl, sent: false }
     }
 
-    /// Gives the front of a node's mailbox to the network.
+    /// Gives the front of a node's mailbox to the network, once it is on disk.
     pub(super) fn offer_downlink(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get(id) else { return };
         if self.network.device_status(node.dev_eui).is_none() {
             return;
         }
-        let downlink = node.mailbox.front().filter(|item| !item.sent).map(|item| Downlink {
+        let goes = |item: &&Item| !item.sent && !self.persist.awaits(id, item.id);
+        let downlink = node.mailbox.front().filter(goes).map(|item| Downlink {
             id: item.id,
             fport: node.profile.downlink.fport,
             payload: item.payload.clone(),
@@ -173,6 +174,7 @@ impl Gateway {
             return;
         }
         for item in expired {
+            self.network.withdraw_downlink(dev_eui, item.id);
             let event = Event::new(Kind::DownlinkDropped).node(dev_eui).with("downlink", item.id);
             self.say(event.with("reason", "out of time").with("path", item.path));
         }

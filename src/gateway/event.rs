@@ -188,8 +188,10 @@ events! {
     DtlsParked = "dtls-parked", Debug;
     /// A server has been told by Send what it missed of a node.
     BacklogDelivered = "backlog-delivered", Info;
-    /// A server does not take Send; what it missed is kept until the node registers anew, within the bounds.
+    /// A server refused a Send; what it missed is kept, within the bounds, and sent again after its next answer to Update or Register.
     BacklogRefused = "backlog-refused", Warn;
+    /// Readings that a server missed cannot be sent: the node's profile does not have their resources any more.
+    BacklogUnsendable = "backlog-unsendable", Warn;
     /// What servers missed is too much or too old: the oldest uplinks go. Said once until nothing waits.
     BacklogFull = "backlog-full", Warn;
     /// A record of the store cannot be used.

@@ -88,6 +88,13 @@ impl Persist {
         self.next.waiting.push(Waiting { node, exchange, items });
     }
 
+    /// Whether this write is not on disk yet.
+    pub(super) fn awaits(&self, node: NodeId, item: u64) -> bool {
+        let batches = [Some(&self.next), self.on_its_way.as_ref()].into_iter().flatten();
+        let mut waiting = batches.flat_map(|pending| &pending.waiting).filter(|waiting| waiting.node == node);
+        waiting.any(|waiting| waiting.items.iter().any(|(id, _)| *id == item))
+    }
+
     /// The batch to write now.
     pub(super) fn next_batch(&mut self, now: Duration) -> Option<Batch> {
         let held = self.not_before.is_some_and(|not_before| not_before > now);
@@ -99,7 +106,12 @@ impl Persist {
         self.last_ticket += 1;
         let mut pending = std::mem::take(&mut self.next);
         self.removals_due = None;
-        pending.batch.backlog.extend(std::mem::take(&mut self.removals).into_iter().map(|key| (key, None)));
+        for key in std::mem::take(&mut self.removals) {
+            // What is in the batch is not on disk, so that nothing has to be removed there.
+            if pending.batch.backlog.remove(&key).flatten().is_none() {
+                pending.batch.backlog.insert(key, None);
+            }
+        }
         pending.batch.ticket = self.last_ticket;
         let batch = pending.batch.clone();
         self.on_its_way = Some(pending);
@@ -171,6 +183,7 @@ impl Gateway {
                 );
             }
             self.save_mailbox(now, waiting.node);
+            self.offer_downlink(now, waiting.node);
         }
     }
 }

@@ -291,6 +291,7 @@ impl Gateway {
         let about = |kind| Event::new(kind).node(node.dev_eui).server(server);
         match event {
             ClientEvent::Registered { .. } => self.backlog.registered(node.dev_eui),
+            ClientEvent::Updated => self.backlog.updated(node.dev_eui),
             ClientEvent::RegistrationFailed { .. } | ClientEvent::UpdateFailed { .. } | ClientEvent::Lapsed => {
                 self.backlog.missed(node.dev_eui);
             }

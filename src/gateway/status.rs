@@ -86,6 +86,7 @@ impl Gateway {
             "oldest_s": oldest.map(|age| age.as_secs()),
             "uplinks_dropped": self.backlog.dropped,
             "readings_delivered": self.backlog.delivered,
+            "readings_unsendable": self.backlog.unsendable,
         })
     }
 

@@ -10,6 +10,7 @@ use crate::policy::draft::Draft;
 use lpwad_lorawan::{Activation, Key, Region};
 
 mod backlog;
+mod downlink;
 mod dtls;
 mod facts;
 mod flood;
@@ -38,6 +39,15 @@ enum Handshakes {
     Held,
 }
 
+/// What comes of batches.
+#[derive(Clone, Copy)]
+enum Store {
+    Works,
+    Fails,
+    /// The test says it.
+    Held,
+}
+
 fn dtls(resumed: bool) -> Secured {
     let suite = "TLS_PSK_WITH_AES_128_CCM_8".into();
     Secured::Dtls(Dtls { mode: config::DtlsMode::Psk, suite, resumed, max_datagram: 512 })
@@ -50,7 +60,7 @@ struct Rig {
     outputs: Vec<Output>,
     /// The latest record of each key, as the disk has it.
     disk: Loaded,
-    disk_works: bool,
+    store: Store,
     handshakes: Handshakes,
     /// Whether clear ones can be opened.
     clear_sockets: bool,
@@ -151,7 +161,7 @@ impl Rig {
             unix,
             outputs: Vec::new(),
             disk,
-            disk_works: true,
+            store: Store::Works,
             handshakes: Handshakes::Succeed { resumed: false },
             clear_sockets: true,
             fcnt: 0,
@@ -178,11 +188,14 @@ impl Rig {
     fn drain(&mut self) {
         while let Some(output) = self.gateway.poll() {
             let more = match &output {
-                Output::Commit(batch) if self.disk_works => {
-                    self.disk.apply(batch);
-                    Some(Input::Committed(batch.ticket))
-                }
-                Output::Commit(batch) => Some(Input::CommitFailed(batch.ticket, "disk full".into())),
+                Output::Commit(batch) => match self.store {
+                    Store::Works => {
+                        self.disk.apply(batch);
+                        Some(Input::Committed(batch.ticket))
+                    }
+                    Store::Fails => Some(Input::CommitFailed(batch.ticket, "disk full".into())),
+                    Store::Held => None,
+                },
                 Output::Rehearse { session, .. } => match self.handshakes {
                     Handshakes::Held => None,
                     Handshakes::Succeed { .. } => Some(Input::Rehearsed(*session, None)),
@@ -331,62 +344,9 @@ fn presence_follows_the_node_no_datagram_before_its_first_word() {
 }
 
 #[test]
-fn an_acknowledged_write_is_on_disk_and_survives_a_restart() {
-    let mut rig = Rig::registered();
-    rig.write(1);
-    assert_eq!(rig.last_code(), 0x44, "2.04");
-    // Power cut: only the disk is left.
-    let mut rig = Rig::with(analyses("2027-06-01"), rig.disk.clone(), true);
-    rig.fcnt = 1;
-    rig.uplink("01670111", false);
-    rig.run_to(rig.now + S(5));
-    assert_eq!(rig.said(Kind::DownlinkSent), 1, "the write leaves after the restart");
-    rig.uplink("01670112", true);
-    assert_eq!(rig.said(Kind::DownlinkAcked), 1);
-    let node = rig.gateway.answer_request(rig.time(), &control::Request::NodeShow { node: DEV_EUI.to_string() });
-    assert_eq!(node["values"]["/3306/0/5850"]["value"], true, "read back when the node has it");
-    assert_eq!(node["downlinks"], serde_json::json!([]));
-}
-
-#[test]
-fn a_write_that_the_disk_does_not_take_is_not_acknowledged_and_not_sent() {
-    let mut rig = Rig::registered();
-    rig.disk_works = false;
-    rig.write(1);
-    assert_eq!(rig.last_code(), 0xa3, "5.03");
-    assert_eq!(rig.said(Kind::StoreFailed), 1);
-    rig.uplink("01670111", false);
-    rig.outputs.clear();
-    rig.run_to(rig.now + S(4));
-    assert_eq!(rig.take_transmitted().len(), 0);
-    rig.run_to(rig.now + S(600));
-    assert_eq!(rig.said(Kind::StoreFailed), 0, "said once, not with every retry");
-    rig.disk_works = true;
-    rig.run_to(rig.now + S(40));
-    assert_eq!(rig.said(Kind::StoreRecovered), 1);
-    assert!(rig.disk.get(Table::Device, DEV_EUI).is_some(), "what failed was written again");
-}
-
-#[test]
-fn a_later_write_that_the_disk_does_not_take_leaves_the_acknowledged_one() {
-    let mut rig = Rig::registered();
-    rig.write(1);
-    assert_eq!(rig.last_code(), 0x44);
-    rig.disk_works = false;
-    rig.write(2);
-    assert_eq!(rig.last_code(), 0xa3);
-    rig.disk_works = true;
-    rig.run_to(rig.now + S(40));
-    let node = rig.gateway.answer_request(rig.time(), &control::Request::NodeShow { node: DEV_EUI.to_string() });
-    assert_eq!(node["downlinks"].as_array().unwrap().len(), 1);
-    let (_, pending) = mailbox_from_bytes(rig.disk.get(Table::Mailbox, DEV_EUI).unwrap()).unwrap();
-    assert_eq!(pending.len(), 1, "on disk as well");
-}
-
-#[test]
 fn an_acknowledgement_to_the_node_waits_for_the_disk() {
     let mut rig = Rig::registered();
-    rig.disk_works = false;
+    rig.store = Store::Fails;
     // A confirmed uplink would be acknowledged in RX1; the frame counter is not saved, so nothing may leave.
     rig.write(1);
     rig.uplink("01670111", false);
@@ -461,34 +421,6 @@ fn a_stop_says_goodbye_and_ends_even_if_nobody_answers() {
     assert!(!rig.outputs.contains(&Output::Stopped));
     rig.run_to(rig.now + S(6));
     assert!(rig.outputs.contains(&Output::Stopped));
-}
-
-#[test]
-fn an_unconfirmed_write_leaves_once_and_the_value_waits_for_the_nodes_report() {
-    let mut rig = Rig::with(analyses("2027-06-01"), Loaded::default(), false);
-    rig.uplink("01670110", false);
-    rig.accept();
-    rig.write(1);
-    rig.write(1);
-    assert_eq!(rig.said(Kind::WriteAccepted), 1, "the same message again is the same write");
-    rig.uplink("01670111", false);
-    rig.run_to(rig.now + S(5));
-    assert_eq!(rig.said(Kind::DownlinkSent), 1);
-    rig.uplink("01670111", false);
-    rig.run_to(rig.now + S(5));
-    assert_eq!(rig.said(Kind::DownlinkSent), 1, "once");
-    let node = rig.gateway.answer_request(rig.time(), &control::Request::NodeShow { node: DEV_EUI.to_string() });
-    assert!(node["values"]["/3306/0/5850"].is_null());
-}
-
-#[test]
-fn a_write_that_finds_no_window_is_given_up_after_its_time_and_counted() {
-    let mut rig = Rig::registered();
-    rig.write(1);
-    rig.run_to(rig.now + S(86_401));
-    assert_eq!(rig.said(Kind::DownlinkDropped), 1);
-    let node = rig.gateway.answer_request(rig.time(), &control::Request::NodeShow { node: DEV_EUI.to_string() });
-    assert_eq!((&node["downlinks_dropped"], &node["downlinks"]), (&serde_json::json!(1), &serde_json::json!([])));
 }
 
 #[test]

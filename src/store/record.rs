@@ -2,7 +2,7 @@
 //! node a join or a registration, and nobody else anything.
 
 use core::time::Duration;
-use lpwad_lorawan::{DevAddr, DeviceRecord, Key, Pin, PinState, SessionRecord};
+use lpwad_lorawan::{DevAddr, DeviceRecord, Key, KeyMark, Pin, PinState, SessionRecord, Shelved};
 use lpwad_lwm2m::{Path, Reading, Snapshot, Value};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
@@ -52,6 +52,19 @@ struct DeviceRow {
     next_join_nonce: u32,
     session: Option<SessionRow>,
     pending: Option<SessionRow>,
+    /// Hexadecimal.
+    #[serde(default)]
+    app_key_mark: Option<String>,
+    #[serde(default)]
+    shelved: Vec<ShelvedRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ShelvedRow {
+    app_key_mark: Option<String>,
+    dev_nonces: Vec<u16>,
+    session: Option<SessionRow>,
+    pending: Option<SessionRow>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,7 +89,22 @@ pub fn device_to_bytes(record: &DeviceRecord) -> Vec<u8> {
         next_join_nonce: record.next_join_nonce,
         session: record.session.as_ref().map(session_row),
         pending: record.pending.as_ref().map(session_row),
+        app_key_mark: mark_row(record.app_key_mark),
+        shelved: record.shelved.iter().map(shelved_row).collect(),
     })
+}
+
+fn shelved_row(shelved: &Shelved) -> ShelvedRow {
+    ShelvedRow {
+        app_key_mark: mark_row(shelved.app_key_mark),
+        dev_nonces: shelved.used_dev_nonces.iter().copied().collect(),
+        session: shelved.session.as_ref().map(session_row),
+        pending: shelved.pending.as_ref().map(session_row),
+    }
+}
+
+fn mark_row(mark: Option<KeyMark>) -> Option<String> {
+    mark.map(|mark| lpwad_link::hex::encode(&mark))
 }
 
 /// A device's record from its bytes.
@@ -87,7 +115,23 @@ pub fn device_from_bytes(bytes: &[u8]) -> Result<DeviceRecord, BadRecord> {
         next_join_nonce: row.next_join_nonce,
         session: row.session.as_ref().map(session_record).transpose()?,
         pending: row.pending.as_ref().map(session_record).transpose()?,
+        app_key_mark: mark(row.app_key_mark.as_deref())?,
+        shelved: row.shelved.into_iter().map(shelved).collect::<Result<_, _>>()?,
     })
+}
+
+fn shelved(row: ShelvedRow) -> Result<Shelved, BadRecord> {
+    Ok(Shelved {
+        app_key_mark: mark(row.app_key_mark.as_deref())?,
+        used_dev_nonces: row.dev_nonces.into_iter().collect(),
+        session: row.session.as_ref().map(session_record).transpose()?,
+        pending: row.pending.as_ref().map(session_record).transpose()?,
+    })
+}
+
+fn mark(hex: Option<&str>) -> Result<Option<KeyMark>, BadRecord> {
+    let bytes = hex.map(lpwad_link::hex::decode).transpose().map_err(|_| BadRecord::Damaged)?;
+    bytes.map(|bytes| bytes.as_slice().try_into().map_err(|_| BadRecord::Damaged)).transpose()
 }
 
 const PIN_STATES: [PinState; 4] = [PinState::No, PinState::Asked, PinState::Yes, PinState::Refused];
@@ -373,6 +417,13 @@ mod tests {
             next_join_nonce: 3,
             session: Some(session()),
             pending: Some(SessionRecord { fcnt_up: None, ..session() }),
+            app_key_mark: Some([7; 8]),
+            shelved: vec![Shelved {
+                app_key_mark: None,
+                used_dev_nonces: [1].into(),
+                session: Some(session()),
+                pending: None,
+            }],
         };
         assert_eq!(device_from_bytes(&device_to_bytes(&record)).unwrap(), record);
     }

@@ -1,9 +1,5 @@
 //! Frame counters: 16 bits on the air, 32 bits in the MIC (LoRaWAN 1.0.4 §4.3.1.5), and their reservation on disk.
 
-/// More lost frames than this end a session's trust in the counter (MAX_FCNT_GAP, LoRaWAN 1.0.3 §4.3.1.5).
-/// Counted: `drop_fcnt_gap`.
-const MAX_FCNT_GAP: u64 = 16_384;
-
 /// How many downlink numbers are reserved on disk at once.
 pub(crate) const BLOCK: u32 = 32;
 
@@ -13,14 +9,12 @@ const LOW_WATER: u32 = 16;
 /// What an uplink counter means, once the MIC has proved it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Next in order, perhaps after lost frames.
+    /// Next in order, perhaps after lost frames: up to 65 535, however many (the MIC proves all 32 bits).
     New,
     /// The last accepted number again.
     Retransmission,
     /// Older than the last accepted one.
     Replay,
-    /// Too far ahead.
-    Gap,
     /// Started again at a low number, and the device may (ABP with relaxed counter).
     Reset,
 }
@@ -29,7 +23,6 @@ pub(crate) enum Verdict {
 pub(crate) fn candidates(last: Option<u32>, lsb: u16, relaxed: bool) -> impl Iterator<Item = (u32, Verdict)> {
     let next = last.map_or(0, |last| u64::from(last) + 1);
     let ahead = next + u64::from(lsb.wrapping_sub(next as u16));
-    let forward = if ahead - next >= MAX_FCNT_GAP { Verdict::Gap } else { Verdict::New };
     let behind = ahead.checked_sub(1 << 16);
     let backward = match behind {
         Some(value) if last.is_some_and(|last| u64::from(last) == value) => Verdict::Retransmission,
@@ -37,7 +30,7 @@ pub(crate) fn candidates(last: Option<u32>, lsb: u16, relaxed: bool) -> impl Ite
         _ => Verdict::Replay,
     };
     let restarted = (relaxed && behind.is_some_and(|value| value > u64::from(lsb))).then_some(u64::from(lsb));
-    [(Some(ahead), forward), (behind, backward), (restarted, Verdict::Reset)]
+    [(Some(ahead), Verdict::New), (behind, backward), (restarted, Verdict::Reset)]
         .into_iter()
         .filter_map(|(value, verdict)| Some((u32::try_from(value?).ok()?, verdict)))
 }
@@ -120,27 +113,26 @@ mod tests {
     fn order_replay_and_rollover() {
         assert_eq!(list(None, 0, false), [(0, Verdict::New)]);
         assert_eq!(list(Some(5), 6, false), [(6, Verdict::New)]);
-        assert_eq!(list(Some(5), 5, false), [(65_541, Verdict::Gap), (5, Verdict::Retransmission)]);
-        assert_eq!(list(Some(5), 3, false), [(65_539, Verdict::Gap), (3, Verdict::Replay)]);
+        assert_eq!(list(Some(5), 5, false), [(65_541, Verdict::New), (5, Verdict::Retransmission)]);
+        assert_eq!(list(Some(5), 3, false), [(65_539, Verdict::New), (3, Verdict::Replay)]);
         assert_eq!(list(Some(65_535), 0, false), [(65_536, Verdict::New), (0, Verdict::Replay)]);
-        assert_eq!(list(Some(65_536), 65_535, false), [(131_071, Verdict::Gap), (65_535, Verdict::Replay)]);
+        assert_eq!(list(Some(65_536), 65_535, false), [(131_071, Verdict::New), (65_535, Verdict::Replay)]);
     }
 
     #[test]
-    fn gap_limit() {
+    fn as_many_frames_may_be_lost_as_sixteen_bits_can_tell() {
         let first = |last, lsb| candidates(last, lsb, false).next();
-        assert_eq!(first(Some(0), 16_384), Some((16_384, Verdict::New)));
-        assert_eq!(first(Some(0), 16_385), Some((16_385, Verdict::Gap)));
-        assert_eq!(first(None, 16_383), Some((16_383, Verdict::New)));
-        assert_eq!(first(None, 16_384), Some((16_384, Verdict::Gap)));
+        assert_eq!(first(Some(0), 16_385), Some((16_385, Verdict::New)));
+        assert_eq!(first(Some(20), 20), Some((65_556, Verdict::New)));
+        assert_eq!(first(None, 65_535), Some((65_535, Verdict::New)));
     }
 
     #[test]
     fn relaxed_counter_may_start_again() {
-        assert_eq!(list(Some(500), 0, true), [(65_536, Verdict::Gap), (0, Verdict::Reset)]);
+        assert_eq!(list(Some(500), 0, true), [(65_536, Verdict::New), (0, Verdict::Reset)]);
         assert_eq!(
             list(Some(70_000), 1, true),
-            [(131_073, Verdict::Gap), (65_537, Verdict::Replay), (1, Verdict::Reset)]
+            [(131_073, Verdict::New), (65_537, Verdict::Replay), (1, Verdict::Reset)]
         );
     }
 

@@ -36,7 +36,7 @@ counters! {
     join_accepts_sent,
     /// Data frames sent.
     downlinks_sent,
-    /// Answers that a newer uplink of the same device made pointless.
+    /// Answers that a newer uplink, or a join request, of the same device made pointless.
     answers_superseded,
     /// Answers that found no window.
     answers_failed,
@@ -72,8 +72,6 @@ counters! {
     drop_join_nonces_used_up,
     /// Replayed frames.
     drop_replay,
-    /// Frames too far ahead.
-    drop_fcnt_gap,
     /// Malformed frames.
     drop_malformed,
     /// Frames of unsupported types.
@@ -100,7 +98,6 @@ impl Counters {
             DropReason::DevNonceReused(_) => &mut self.drop_dev_nonce_reused,
             DropReason::JoinNoncesUsedUp => &mut self.drop_join_nonces_used_up,
             DropReason::Replay(_) => &mut self.drop_replay,
-            DropReason::FcntGap(_) => &mut self.drop_fcnt_gap,
             DropReason::Malformed => &mut self.drop_malformed,
             DropReason::UnsupportedMtype => &mut self.drop_unsupported_mtype,
             DropReason::UnsupportedMajor => &mut self.drop_unsupported_major,

@@ -1,6 +1,7 @@
 //! An end device as configured, as stored, and as shown.
 
 use crate::session::{Pin, PinState, Session, SessionRecord};
+use crate::shelf::{KeyMark, Shelved};
 use crate::{DataRate, DevAddr, DevEui, JoinEui, Key, outbox::Outbox};
 use std::collections::BTreeSet;
 
@@ -37,11 +38,12 @@ pub struct Device {
     pub activation: Activation,
 }
 
-/// Everything of a device that must survive a power cut. Plain data; the caller stores it as one unit.
-///
-/// It belongs to the device's keys: when the AppKey is changed, start without a record.
+/// Everything of a device that must survive a power cut. Plain data; the caller stores it as one unit, and gives it back whatever
+/// the device's keys are then: it holds which part belongs to which keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceRecord {
+    /// Of the AppKey that nonces and sessions belong to; None for a device that is activated by personalization.
+    pub app_key_mark: Option<KeyMark>,
     /// All nonces of accepted join requests; at most 65 536.
     pub used_dev_nonces: BTreeSet<u16>,
     /// The number for the next join accept. The first one used is 1.
@@ -50,6 +52,8 @@ pub struct DeviceRecord {
     pub session: Option<SessionRecord>,
     /// The session offered by the last join accept, until the device uses it.
     pub pending: Option<SessionRecord>,
+    /// What belongs to other keys that the device had, at most 8, the newest last.
+    pub shelved: Vec<Shelved>,
 }
 
 /// How a device is activated.
@@ -84,6 +88,8 @@ pub struct DeviceStatus {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) activation: Activation,
+    app_key_mark: Option<KeyMark>,
+    shelved: Vec<Shelved>,
     pub(crate) used_dev_nonces: BTreeSet<u16>,
     pub(crate) next_join_nonce: u32,
     pub(crate) session: Option<Session>,
@@ -97,32 +103,31 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Restores a device. A personalized device whose keys or address were changed starts a new session.
+    /// Restores a device. One whose keys or address were changed starts anew, until they are changed back.
     pub(crate) fn new(activation: Activation, record: DeviceRecord, default_rx1_delay_s: u8) -> Node {
-        let mut session = record.session;
-        let mut pending = record.pending;
-        if let Activation::Abp { dev_addr, nwk_s_key, app_s_key, .. } = &activation {
-            pending = None;
-            session = session
-                .filter(|s| s.dev_addr == *dev_addr && s.nwk_s_key == *nwk_s_key && s.app_s_key == *app_s_key)
-                .or_else(|| {
-                    Some(SessionRecord {
-                        dev_addr: *dev_addr,
-                        nwk_s_key: nwk_s_key.clone(),
-                        app_s_key: app_s_key.clone(),
-                        fcnt_up: None,
-                        fcnt_down_reserved: 0,
-                        rx1_delay_s: default_rx1_delay_s,
-                        pin: Pin::default(),
-                    })
-                });
-        }
+        let record = record.turn_to(&activation);
+        let session = match &activation {
+            Activation::Otaa { .. } => record.session,
+            Activation::Abp { dev_addr, nwk_s_key, app_s_key, .. } => record.session.or_else(|| {
+                Some(SessionRecord {
+                    dev_addr: *dev_addr,
+                    nwk_s_key: nwk_s_key.clone(),
+                    app_s_key: app_s_key.clone(),
+                    fcnt_up: None,
+                    fcnt_down_reserved: 0,
+                    rx1_delay_s: default_rx1_delay_s,
+                    pin: Pin::default(),
+                })
+            }),
+        };
         Node {
             activation,
+            app_key_mark: record.app_key_mark,
+            shelved: record.shelved,
             used_dev_nonces: record.used_dev_nonces,
             next_join_nonce: record.next_join_nonce,
             session: session.map(Session::restore),
-            pending: pending.map(Session::restore),
+            pending: record.pending.map(Session::restore),
             outbox: Outbox::default(),
             last_ticket: 0,
             last_dr: None,
@@ -134,10 +139,12 @@ impl Node {
     pub(crate) fn record(&mut self, ticket: u64) -> DeviceRecord {
         self.last_ticket = ticket;
         DeviceRecord {
+            app_key_mark: self.app_key_mark,
             used_dev_nonces: self.used_dev_nonces.clone(),
             next_join_nonce: self.next_join_nonce,
             session: self.session.as_mut().map(|session| session.record(ticket)),
             pending: self.pending.as_mut().map(|session| session.record(ticket)),
+            shelved: self.shelved.clone(),
         }
     }
 

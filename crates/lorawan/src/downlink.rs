@@ -238,11 +238,16 @@ impl Air {
         self.duty.entry(slot.radio).or_default().add(now, id, slot.band, slot.start, slot.airtime);
     }
 
-    /// The transmission was not on the air: its airtime is free again.
-    pub(crate) fn release(&mut self, radio: RadioId, id: u64) {
+    /// The transmission is over before its time, and may have been on the air: the radio is free again.
+    pub(crate) fn free(&mut self, radio: RadioId, id: u64) {
         if let Some(radio) = self.radios.get_mut(&radio) {
             radio.planned.retain(|planned| planned.id != id);
         }
+    }
+
+    /// The transmission was not on the air: its airtime is free again as well.
+    pub(crate) fn release(&mut self, radio: RadioId, id: u64) {
+        self.free(radio, id);
         if let Some(duty) = self.duty.get_mut(&radio) {
             duty.release(id);
         }

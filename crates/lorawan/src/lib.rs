@@ -37,7 +37,7 @@
 //!
 //! # Bounds
 //!
-//! Per device: one undecided answer, one downlink on its way and one waiting, 65 536 nonces, two waits for a save and one
+//! Per device: one undecided answer, one downlink on its way and one waiting, 65 536 nonces and what belongs to eight former keys, two waits for a save and one
 //! more for each join not saved yet. Per network: 256 frames for
 //! the recognition of copies, 16 copies of a frame, 1 024 transmissions in the hands of radios, 64 planned per radio, 8 192
 //! remembered for the duty cycle per radio. Outputs are bounded by the caller, who drains them after every input.
@@ -62,6 +62,7 @@ mod radio;
 mod region;
 mod regulation;
 mod session;
+mod shelf;
 
 pub use airtime::time_on_air;
 pub use counters::Counters;
@@ -74,3 +75,4 @@ pub use output::{DownlinkOutcome, DropReason, Output, RefusedReason, TxFailure, 
 pub use radio::{RadioSheet, RxFrame, TxFrame, TxOutcome};
 pub use region::{DataRate, Region};
 pub use session::{Pin, PinState, SessionRecord};
+pub use shelf::{KeyMark, Shelved};

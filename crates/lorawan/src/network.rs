@@ -206,6 +206,14 @@ impl Network {
         self.report(dev_eui, report);
     }
 
+    /// Takes a downlink back: it is not sent any more, nor repeated. What a radio has already goes out once; its outcome may still be
+    /// told.
+    pub fn withdraw_downlink(&mut self, dev_eui: DevEui, id: u64) {
+        if let Some(node) = self.nodes.get_mut(&dev_eui) {
+            node.outbox.withdraw(id);
+        }
+    }
+
     /// Does what is due.
     pub fn tick(&mut self, now: Duration) {
         let due = |answer: &Answer| answer.decide_at <= now;

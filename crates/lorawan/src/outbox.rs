@@ -36,6 +36,8 @@ struct Current {
     /// Transmissions so far, the one on its way included.
     tries: u8,
     sent: bool,
+    /// It is not repeated any more: the queue has taken it back.
+    withdrawn: bool,
     state: State,
 }
 
@@ -50,9 +52,19 @@ enum State {
 }
 
 impl Outbox {
-    /// Sets or takes away the one that waits. What is already on its way stays.
+    /// Sets or takes away the one that waits. What is already on its way stays, and does not wait a second time.
     pub(crate) fn set(&mut self, downlink: Option<Downlink>) {
-        self.waiting = downlink;
+        let is_current = |id| self.current.as_ref().is_some_and(|current| current.downlink.id == id);
+        self.waiting = downlink.filter(|downlink| !is_current(downlink.id));
+    }
+
+    /// Takes a downlink back, wherever it is. What a radio has goes out, and not again.
+    pub(crate) fn withdraw(&mut self, id: u64) {
+        self.waiting.take_if(|waiting| waiting.id == id);
+        self.current.take_if(|current| current.downlink.id == id && current.state != State::OnItsWay);
+        if let Some(current) = self.current.as_mut().filter(|current| current.downlink.id == id) {
+            current.withdrawn = true;
+        }
     }
 
     /// The downlink that goes out next.
@@ -89,6 +101,7 @@ impl Outbox {
                     downlink,
                     tries: 1,
                     sent: false,
+                    withdrawn: false,
                     state: State::OnItsWay,
                 });
             }
@@ -99,7 +112,7 @@ impl Outbox {
     pub(crate) fn sent(&mut self, id: u64, fcnt: u32) -> Option<Report> {
         let current = self.current.as_mut().filter(|c| c.downlink.id == id && c.state == State::OnItsWay)?;
         let first = !std::mem::replace(&mut current.sent, true);
-        if current.downlink.confirmed {
+        if current.downlink.confirmed && !current.withdrawn {
             current.state = State::AwaitsAck;
         } else {
             self.current = None;
@@ -110,6 +123,9 @@ impl Outbox {
     /// The radio did not send it. It waits again, unless a newer one took its place.
     pub(crate) fn not_sent(&mut self, id: u64) -> Option<Report> {
         let mut current = self.current.take_if(|c| c.downlink.id == id && c.state == State::OnItsWay)?;
+        if current.withdrawn {
+            return None;
+        }
         if current.sent {
             current.state = State::Again;
             self.current = Some(current);
@@ -188,6 +204,43 @@ mod tests {
         outbox.set(Some(downlink(2, true)));
         assert_eq!(outbox.not_sent(1), Some((1, DownlinkOutcome::Refused(RefusedReason::Replaced))));
         assert_eq!(due(&outbox), Some(2));
+    }
+
+    #[test]
+    fn what_is_on_its_way_does_not_replace_itself() {
+        let mut outbox = Outbox::default();
+        outbox.set(Some(downlink(1, true)));
+        outbox.handed_over();
+        outbox.set(Some(downlink(1, true)));
+        assert!(!outbox.has_more());
+        assert_eq!(outbox.not_sent(1), None);
+        assert_eq!(due(&outbox), Some(1));
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_not_sent_again() {
+        let mut outbox = Outbox::default();
+        outbox.set(Some(downlink(1, true)));
+        outbox.withdraw(1);
+        assert_eq!(due(&outbox), None, "it waited");
+
+        for comes_back in [true, false] {
+            outbox.set(Some(downlink(2, true)));
+            outbox.handed_over();
+            outbox.withdraw(2);
+            match comes_back {
+                true => assert_eq!(outbox.not_sent(2), None),
+                false => assert!(outbox.sent(2, 0).is_some(), "the radio had it"),
+            }
+            assert_eq!((outbox.heard(false), due(&outbox)), (None, None));
+        }
+
+        outbox.set(Some(downlink(3, true)));
+        outbox.handed_over();
+        outbox.sent(3, 1);
+        outbox.withdraw(7);
+        outbox.withdraw(3);
+        assert_eq!((outbox.heard(false), due(&outbox)), (None, None), "it awaited its acknowledgement");
     }
 
     #[test]

@@ -151,10 +151,8 @@ pub enum DropReason {
     DevNonceReused(u16),
     /// 2^24 join accepts were made for this device.
     JoinNoncesUsedUp,
-    /// A counter older than the last accepted one, with proved MIC.
+    /// A counter older than the last accepted one, or the last one more often than a device repeats it, with proved MIC.
     Replay(u32),
-    /// A counter too far ahead, with proved MIC.
-    FcntGap(u32),
     /// Not a LoRaWAN frame, or one that contradicts itself.
     Malformed,
     /// A downlink, a rejoin request or a proprietary frame.

@@ -53,8 +53,8 @@ pub struct TxFrame {
     pub airtime: Duration,
 }
 
-/// What became of a transmission. After all but `Late` and `Failed` it counts as having been on the air, and its airtime
-/// stays in the duty cycle: a radio that says `Busy` or `Collision` may still have started.
+/// What became of a transmission. After all but `Late` it counts as having been on the air, and its airtime stays in the duty cycle:
+/// a radio that says anything else may still have started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TxOutcome {
     /// It was sent in time.
@@ -65,7 +65,7 @@ pub enum TxOutcome {
     Collision,
     /// The radio was doing something else.
     Busy,
-    /// The radio could not send it, and did not start.
+    /// The radio could not send it, or not to its end.
     Failed,
 }
 

@@ -62,7 +62,14 @@ pub(crate) struct Session {
     pub(crate) pin: Pin,
     /// MIC of the last accepted uplink, None after a restart.
     last_mic: Option<[u8; 4]>,
+    /// How often the last accepted uplink was repeated; not stored.
+    repeats: u8,
 }
+
+/// A device sends one uplink so often at most (NbTrans, LoRaWAN 1.0.4 §5.3); who repeats it more is somebody else, and each answer
+/// costs airtime.
+/// Counted: `drop_replay`.
+const MAX_TRANSMISSIONS: u8 = 15;
 
 impl Session {
     pub(crate) fn restore(record: SessionRecord) -> Session {
@@ -75,6 +82,7 @@ impl Session {
             rx1_delay_s: record.rx1_delay_s.clamp(1, 15),
             pin: record.pin,
             last_mic: None,
+            repeats: 0,
         }
     }
 
@@ -113,5 +121,13 @@ impl Session {
     pub(crate) fn accept(&mut self, fcnt: u32, mic: [u8; 4]) {
         self.fcnt_up = Some(fcnt);
         self.last_mic = Some(mic);
+        self.repeats = 0;
+    }
+
+    /// Takes note of a repetition; false: there were too many.
+    pub(crate) fn repeat(&mut self) -> bool {
+        let answered = self.repeats < MAX_TRANSMISSIONS - 1;
+        self.repeats += u8::from(answered);
+        answered
     }
 }

@@ -291,28 +291,49 @@ fn a_power_cut_while_it_is_delivered_tells_twice_rather_than_never() {
 }
 
 #[test]
-fn a_server_that_does_not_take_send_is_asked_again_with_the_next_registration_only() {
+fn a_server_that_refuses_a_send_is_asked_again_when_it_has_answered_for_the_registration() {
     let (mut rig, mut server) = observed();
     for n in 1..=5 {
         rig.run_to(rig.now + QUARTER);
         speak(&mut rig, n);
     }
     server.refuses = Some(Code::METHOD_NOT_ALLOWED);
+    take_sent(&mut rig);
     for n in 6..=20 {
-        take_sent(&mut rig);
         rig.run_to(rig.now + QUARTER);
         speak(&mut rig, n);
         server.serve(&mut rig);
     }
-    assert_eq!((server.sent_at.len(), rig.said(Kind::BacklogRefused)), (1, 1));
+    let (registrations, refused) = (server.registrations, rig.said(Kind::BacklogRefused));
+    assert!((1..=registrations + rig.said(Kind::Updated)).contains(&refused), "{refused}, once after each answer");
     assert!(status(&rig)["uplinks"].as_u64().unwrap() >= 5, "kept");
     server.refuses = None;
-    server.forgot = true;
-    rig.run_to(rig.now + S(3 * 3600));
-    speak(&mut rig, 21);
-    server.serve_for(&mut rig, HOURS);
-    assert_eq!(rig.said(Kind::BacklogDelivered), 1);
+    for n in 21..=25 {
+        rig.run_to(rig.now + QUARTER);
+        speak(&mut rig, n);
+        server.serve(&mut rig);
+    }
+    assert_eq!((server.registrations, rig.said(Kind::BacklogDelivered)), (registrations, 1), "an Update is enough");
     assert_eq!(server.sends[0].0, 0.1);
+}
+
+#[test]
+fn with_the_disk_failing_for_long_what_was_told_meanwhile_leaves_nothing_behind() {
+    let (mut rig, mut server) = observed();
+    rig.store = Store::Fails;
+    let mut largest = 0;
+    for n in 1..=600 {
+        rig.run_to(rig.now + S(60));
+        speak(&mut rig, n);
+        server.serve(&mut rig);
+        let batch = |output: &Output| match output {
+            Output::Commit(batch) => Some(batch.backlog.len()),
+            _ => None,
+        };
+        largest = rig.outputs.drain(..).filter_map(|output| batch(&output)).max().unwrap_or(0).max(largest);
+    }
+    assert_eq!(server.notified.len(), 600, "served from memory");
+    assert!(largest < 10, "{largest} entries in one batch");
 }
 
 #[test]
@@ -337,14 +358,14 @@ fn times_that_were_not_known_are_derived_when_the_clock_is_set() {
 #[test]
 fn with_the_disk_failing_what_is_missed_is_kept_in_memory_and_written_when_it_works() {
     let (mut rig, mut server) = observed();
-    rig.disk_works = false;
+    rig.store = Store::Fails;
     for n in 1..=3 {
         rig.run_to(rig.now + QUARTER);
         speak(&mut rig, n);
     }
     assert!(rig.disk.backlog.is_empty());
     assert_eq!(status(&rig)["uplinks"], 3);
-    rig.disk_works = true;
+    rig.store = Store::Works;
     rig.run_to(rig.now + S(40));
     assert_eq!(rig.disk.backlog.len(), 3);
     rig.run_to(rig.now + HOURS);

@@ -50,6 +50,10 @@ impl Answer {
         let decide_at = air.decide_at(&listening, Window::Rx1);
         Answer { listening, decide_at, window: Window::Rx1, content, ticket }
     }
+
+    pub(super) fn is_join_accept(&self) -> bool {
+        matches!(self.content, Content::JoinAccept(_))
+    }
 }
 
 /// A transmission that a radio has.
@@ -237,7 +241,8 @@ impl Network {
     pub(super) fn landed(&mut self, now: Duration, id: u64, flight: Flight, outcome: TxOutcome) {
         match outcome {
             TxOutcome::Sent => return self.sent(flight),
-            TxOutcome::Late | TxOutcome::Failed => self.air.release(flight.radio, id),
+            TxOutcome::Late => self.air.release(flight.radio, id),
+            TxOutcome::Failed => self.air.free(flight.radio, id),
             TxOutcome::Collision | TxOutcome::Busy => {}
         }
         let reason = TxFailure::Radio(outcome);

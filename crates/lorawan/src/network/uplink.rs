@@ -82,7 +82,6 @@ impl Network {
             return self.drop_frame(heard.radio, reason, name());
         };
         match verdict {
-            Verdict::Gap => self.drop_frame(heard.radio, DropReason::FcntGap(verified.fcnt), name()),
             Verdict::Replay => self.drop_frame(heard.radio, DropReason::Replay(verified.fcnt), name()),
             Verdict::Retransmission => self.retransmission(heard, dev_eui, verified),
             Verdict::New => self.uplink(heard, dev_eui, which, verified),
@@ -109,8 +108,12 @@ impl Network {
 
     /// The last uplink again: answered again, not delivered again (LoRaWAN 1.0.4 §4.3.1.2).
     fn retransmission(&mut self, heard: Heard, dev_eui: DevEui, verified: VerifiedData) {
-        let Some(node) = self.nodes.get(&dev_eui) else { return };
-        let Some(session) = &node.session else { return };
+        let Some(node) = self.nodes.get_mut(&dev_eui) else { return };
+        let Some(session) = &mut node.session else { return };
+        if !session.repeat() {
+            let (reason, name) = (DropReason::Replay(verified.fcnt), session.dev_addr.to_string());
+            return self.drop_frame(heard.radio, reason, Some(name));
+        }
         let (fcnt, listening) = (verified.fcnt, Listening::new(heard, Duration::from_secs(session.rx1_delay_s.into())));
         let Some(up) = verified.open(&session.nwk_s_key, &session.app_s_key) else { return };
         let is_low = session.down.is_low();
@@ -173,9 +176,14 @@ impl Network {
         self.expect_answer(dev_eui, Listening::new(heard, rx1_delay), content);
     }
 
-    /// The device now listens; what it gets is decided shortly before its windows.
+    /// The device now listens; what it gets is decided shortly before its windows. One that waits for its join accept says nothing
+    /// else meanwhile: a data frame is an old one that somebody repeats.
     fn expect_answer(&mut self, dev_eui: DevEui, listening: Listening, content: Content) {
         let Some(node) = self.nodes.get(&dev_eui) else { return };
+        let joins = self.answers.get(&dev_eui).is_some_and(Answer::is_join_accept);
+        if joins && matches!(content, Content::Data { .. }) {
+            return Counters::count(&mut self.counters.answers_superseded);
+        }
         let answer = Answer::new(listening, content, node.last_ticket, &self.air);
         if self.answers.insert(dev_eui, answer).is_some() {
             Counters::count(&mut self.counters.answers_superseded);

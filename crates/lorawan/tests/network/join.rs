@@ -5,7 +5,7 @@ use crate::frames::{join_request, read_join_accept};
 use crate::world::{SF7, World, ms, sheet};
 use core::time::Duration;
 use lorawan_device::nb_device::Response;
-use lpwad_lorawan::{DropReason, Output, Settings, TxFailure, TxOutcome};
+use lpwad_lorawan::{Activation, Device, DropReason, Key, Output, Settings, TxFailure, TxOutcome};
 
 #[test]
 fn join_in_rx1_then_first_uplink_activates() {
@@ -155,6 +155,45 @@ fn old_session_lives_until_the_new_one_is_used() {
     assert_ne!(world.net.device_status(dev_eui(1)).unwrap().dev_addr, old);
     assert_eq!(world.net.counters().activations, 2);
     assert_eq!(world.disk[&dev_eui(1)].pending, None);
+}
+
+#[test]
+fn a_repeated_frame_of_the_old_session_does_not_cost_the_join_accept() {
+    let mut world = World::new(vec![otaa(1)]);
+    let mut device = EndDevice::new(1);
+    device.join(&mut world);
+    let last = device.send(&mut world, b"a", true).uplink;
+    world.pass(Duration::from_secs(60));
+    let before = world.handed_over.len();
+    world.hear(868_100_000, SF7, &join_request(1, 1, APP_KEY));
+    world.pass(ms(2_000));
+    world.hear(868_100_000, SF7, &last);
+    world.pass(Duration::from_secs(10));
+    let answers: Vec<u8> = world.handed_over[before..].iter().map(|frame| frame[0]).collect();
+    assert_eq!(answers, [0x20], "a join accept, and nothing else");
+}
+
+#[test]
+fn a_new_app_key_begins_anew_and_the_old_one_goes_on_where_it_was() {
+    let join = |world: &mut World, dev_nonce, key| {
+        world.take_news();
+        world.hear(868_100_000, SF7, &join_request(1, dev_nonce, key));
+        world.pass(Duration::from_secs(60));
+        world.take_news().iter().any(|news| matches!(news, Output::Joined { .. }))
+    };
+    let configure = |world: &mut World, key: [u8; 16]| {
+        let activation = Activation::Otaa { join_eui: None, app_key: Key::new(key) };
+        world.reconfigure(Device { dev_eui: dev_eui(1), activation });
+    };
+    let mut world = World::new(vec![otaa(1)]);
+    assert!(join(&mut world, 5, APP_KEY));
+    configure(&mut world, [7; 16]);
+    assert!(join(&mut world, 5, [7; 16]), "the nonces of another key are not its own");
+    configure(&mut world, APP_KEY);
+    assert!(!join(&mut world, 5, APP_KEY));
+    assert!(join(&mut world, 6, APP_KEY));
+    assert_eq!(world.net.device_status(dev_eui(1)).map(|status| status.joined), Some(false));
+    assert_eq!(world.disk[&dev_eui(1)].next_join_nonce, 4, "join nonces count on");
 }
 
 pub(crate) fn dropped(output: &Output) -> Option<(DropReason, Option<String>)> {

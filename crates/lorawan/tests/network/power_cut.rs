@@ -79,6 +79,30 @@ fn data_at_every_point() {
 }
 
 #[test]
+fn keys_that_are_changed_and_changed_back_go_on_with_their_counters() {
+    let (abp, typo) = (Abp::new(1), Abp { nwk_s_key: [9; 16], ..Abp::new(1) });
+    let mut world = World::new(vec![abp.device(false)]);
+    let mut fcnt = 0;
+    for (device, power_fails) in [(&abp, false), (&typo, true), (&abp, true), (&typo, false), (&abp, false)] {
+        world.reconfigure(device.device(false));
+        if power_fails {
+            world.power_cut();
+        }
+        for _ in 0..5 {
+            let mut up = abp.up(fcnt);
+            up.confirmed = true;
+            world.hear(868_100_000, SF7, &up.bytes());
+            world.pass(ms(20_000));
+            fcnt += 1;
+        }
+    }
+    assert_nothing_reused(&world.handed_over);
+    assert_eq!(world.handed_over.len(), 15);
+    world.hear(868_100_000, SF7, &abp.up(2).bytes());
+    assert_eq!(world.take_uplinks().len(), 15, "an old frame is a replay");
+}
+
+#[test]
 fn join_at_every_point() {
     for at in CUTS {
         let mut world = World::new(vec![otaa(1)]);

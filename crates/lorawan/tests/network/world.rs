@@ -94,6 +94,15 @@ impl World {
         self.start();
     }
 
+    /// The device has other keys from now on, and the record that it had.
+    pub(crate) fn reconfigure(&mut self, device: Device) {
+        let record = self.net.take_device(device.dev_eui);
+        self.net.add_device(device.clone(), record);
+        self.devices.retain(|other| other.dev_eui != device.dev_eui);
+        self.devices.push(device);
+        self.drain();
+    }
+
     /// A frame ended on the air just now.
     pub(crate) fn hear(&mut self, freq_hz: u32, dr: DataRate, data: &[u8]) {
         self.hear_by(ROOF, freq_hz, dr, Some(5.0), data);

@@ -170,7 +170,7 @@ impl Client {
     /// The response to a request of ours.
     fn answered(&mut self, now: Duration, purpose: Purpose, response: &Message) {
         match purpose {
-            Purpose::Send => self.send_answered(response.code),
+            Purpose::Send => self.send_answered(now, response),
             Purpose::Registration | Purpose::Notify(_) | Purpose::Response => self.operation_answered(now, response),
         }
     }

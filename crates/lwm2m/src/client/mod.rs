@@ -29,7 +29,7 @@ use self::dispatch::{Body, Exchange};
 use self::observe::{Observation, Sequence};
 use self::register::Registration;
 use self::server::{SERVER, ServerSettings};
-use crate::coap::block::Assembler;
+use crate::coap::block::{Assembler, Sender};
 use crate::coap::dedup::Dedup;
 use crate::coap::message::{Kind, Message};
 use crate::coap::reliable::{Due, Reliable};
@@ -67,6 +67,8 @@ pub struct Client {
     registry: Arc<Registry>,
     settings: ServerSettings,
     send_format: ContentFormat,
+    /// What is left of a Send that needs more than one message.
+    send_blocks: Option<Sender>,
     tree: Tree,
     attributes: AttributeTable,
     observations: Vec<Observation>,
@@ -102,6 +104,7 @@ impl Client {
         let mut client = Client {
             settings,
             send_format: ContentFormat::SenmlCbor,
+            send_blocks: None,
             config,
             registry,
             tree: Tree::default(),

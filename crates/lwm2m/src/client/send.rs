@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::server::SERVER;
 use super::state::{Failure, Output, State};
 use super::{Client, Purpose};
+use crate::coap::block::{self, Block, Sender};
 use crate::coap::message::{Code, Kind, Message, option};
 use crate::format::{self, ContentFormat, Record};
 use crate::object::path::Path;
@@ -26,7 +27,7 @@ pub enum Sending {
     NotNow,
     /// The first so many readings are on their way; [`Output::Sent`] tells what became of them.
     Started(usize),
-    /// None of the first so many readings can be sent: unknown object or resource, wrong type, too large.
+    /// None of the first so many readings can be sent: unknown object or resource, wrong type.
     Skipped(usize),
 }
 
@@ -59,7 +60,7 @@ impl Client {
         self.settings.mute_send
     }
 
-    /// Sends as many of the readings, in their order, as one message holds. A reading without `at_unix_ms` goes without a time: the
+    /// Sends as many of the readings, in their order, as one message holds; one that is larger goes in blocks (RFC 7959 Block1). A reading without `at_unix_ms` goes without a time: the
     /// server takes the time of arrival. Two values of one resource at one time, or at none, never share a message: the server would
     /// see one of them.
     pub fn send_readings(&mut self, now: Duration, readings: &[Reading]) -> Sending {
@@ -86,12 +87,9 @@ impl Client {
                 return Sending::Skipped(end);
             }
             let payload = format::encode_pack(self.send_format, &records).unwrap_or_default();
-            if payload.len() <= self.config.max_block {
+            if payload.len() <= self.config.max_block || end == 1 {
                 self.start_send(now, payload);
                 return Sending::Started(end);
-            }
-            if end == 1 {
-                return Sending::Skipped(1);
             }
             end -= 1;
         }
@@ -99,11 +97,33 @@ impl Client {
     }
 
     fn start_send(&mut self, now: Duration, payload: Vec<u8>) {
+        self.counters.sends += 1;
+        match Sender::new(payload, self.config.max_block) {
+            Ok(blocks) => {
+                self.send_blocks = Some(blocks);
+                self.send_block(now);
+            }
+            Err(payload) => {
+                self.send_blocks = None;
+                self.send_part(now, None, payload);
+            }
+        }
+    }
+
+    fn send_block(&mut self, now: Duration) {
+        let Some((block, bytes)) = self.send_blocks.as_ref().and_then(Sender::block) else { return };
+        let bytes = bytes.to_vec();
+        self.send_part(now, Some(block), bytes);
+    }
+
+    fn send_part(&mut self, now: Duration, block: Option<Block>, payload: Vec<u8>) {
         let mut message = Message::new(Kind::Confirmable, Code::POST, self.message_id(), self.rng.token());
         message.add(option::URI_PATH, b"dp");
         message.add_uint(option::CONTENT_FORMAT, u32::from(self.send_format.number()));
+        if let Some(block) = block {
+            message.add_uint(option::BLOCK1, block.encode());
+        }
         message.payload = payload;
-        self.counters.sends += 1;
         self.send_confirmable(now, &message, Purpose::Send);
     }
 
@@ -119,7 +139,18 @@ impl Client {
         Some((path, value, reading.at_unix_ms))
     }
 
-    pub(super) fn send_answered(&mut self, code: Code) {
+    pub(super) fn send_answered(&mut self, now: Duration, response: &Message) {
+        let code = response.code;
+        if let (Some(blocks), Ok(Some(answered))) = (&mut self.send_blocks, block::of(response, option::BLOCK1)) {
+            let goes_on = match code {
+                Code::CONTINUE => blocks.advance(answered),
+                Code::TOO_LARGE => blocks.shrink(answered),
+                _ => false,
+            };
+            if goes_on {
+                return self.send_block(now);
+            }
+        }
         let outcome = match code {
             Code::CHANGED => SendOutcome::Delivered,
             // D15: a server need not speak both formats.

@@ -2,6 +2,7 @@
 //! (R registration, D device management, I information reporting, C CoAP).
 
 use super::*;
+use crate::coap::block::Block;
 use crate::coap::message::{Code, option};
 use crate::format::ContentFormat;
 
@@ -98,8 +99,14 @@ impl Rig {
     }
 
     fn respond(&mut self, code: Code) {
+        self.respond_with(code, |_| {});
+    }
+
+    fn respond_with(&mut self, code: Code, edit: impl FnOnce(&mut Message)) {
         let request = self.sent.last().unwrap().clone();
-        self.receive(&Message::new(Kind::Acknowledgement, code, request.message_id, request.token));
+        let mut response = Message::new(Kind::Acknowledgement, code, request.message_id, request.token);
+        edit(&mut response);
+        self.receive(&response);
     }
 
     fn receive(&mut self, message: &Message) {
@@ -660,6 +667,47 @@ fn c7_a_write_in_blocks_is_put_together_and_a_gap_is_refused() {
     assert!(rig.sent.last().unwrap().has(option::BLOCK1));
     let gap = rig.ask(Code::POST, "/3306/0", |message| message.add_uint(option::BLOCK1, 3 << 4));
     assert_eq!(gap.code, Code::INCOMPLETE);
+}
+
+/// RFC 7959 §2.3, as a reading that no single message holds needs it.
+#[test]
+fn a_send_that_is_too_large_goes_in_blocks_and_the_server_may_want_smaller_ones() {
+    let mut rig = Rig::registered();
+    rig.client.config.max_block = 64;
+    let raw = Reading {
+        path: Path { object: 19, instance: Some(1), resource: Some(0), resource_instance: Some(0) },
+        value: Value::Opaque((0..=199).collect()),
+        at_unix_ms: Some(1_700_000_000_000),
+    };
+    assert_eq!(rig.client.send_readings(rig.now, &[raw.clone(), raw]), Sending::Started(1));
+    rig.drain();
+    let (mut body, mut tokens) = (Vec::new(), Vec::new());
+    for round in 0.. {
+        let sent = rig.sent.last().unwrap().clone();
+        assert_eq!((sent.code, sent.texts(option::URI_PATH).unwrap()), (Code::POST, vec!["dp"]));
+        let mut block = Block::decode(sent.uint(option::BLOCK1).unwrap()).unwrap();
+        if round == 0 {
+            assert_eq!(block, Block { number: 0, more: true, size_exponent: 2 });
+            block.size_exponent = 1;
+            rig.respond_with(Code::TOO_LARGE, |message| message.add_uint(option::BLOCK1, block.encode()));
+            continue;
+        }
+        assert_eq!((block.offset(), block.size()), (body.len(), 32));
+        assert!(!tokens.contains(&sent.token));
+        tokens.push(sent.token);
+        body.extend_from_slice(&sent.payload);
+        let code = if block.more { Code::CONTINUE } else { Code::CHANGED };
+        rig.respond_with(code, |message| message.add_uint(option::BLOCK1, block.encode()));
+        if !block.more {
+            break;
+        }
+    }
+    assert_eq!(rig.asked.pop(), Some(Output::Sent(SendOutcome::Delivered)));
+    assert!(body.windows(200).any(|window| window.iter().copied().eq(0..=199)), "{body:?}");
+
+    assert_eq!(rig.client.send_readings(rig.now, &[temperature(1.0)]), Sending::Started(1));
+    rig.drain();
+    assert!(!rig.sent.last().unwrap().has(option::BLOCK1));
 }
 
 proptest::proptest! {
