@@ -40,6 +40,8 @@ enum Action {
     DiskFull,
     /// Nodes are taken out of the configuration and come back.
     ReloadNodes,
+    /// Keys of nodes are mistyped, and corrected.
+    ReloadKeys,
     /// An analysis is withdrawn for a while, or a file of the directory is broken.
     ReloadAnalyses,
     ReloadFailed,
@@ -53,7 +55,7 @@ enum Action {
 }
 
 /// The table.
-const WEIGHTS: [(Action, u64); 19] = [
+const WEIGHTS: [(Action, u64); 20] = [
     (Action::Join, 10),
     (Action::Uplink, 60),
     (Action::Downlink, 80),
@@ -67,6 +69,7 @@ const WEIGHTS: [(Action, u64); 19] = [
     (Action::ClockStep, 3),
     (Action::DiskFull, 4),
     (Action::ReloadNodes, 3),
+    (Action::ReloadKeys, 3),
     (Action::ReloadAnalyses, 2),
     (Action::ReloadFailed, 1),
     (Action::Replay, 12),
@@ -82,6 +85,7 @@ enum Later {
     ClockRight,
     ServerBack(usize),
     NodesBack,
+    KeysRight,
     AnalysesBack,
 }
 
@@ -225,10 +229,18 @@ impl Faults {
             Action::ReloadNodes => {
                 for _ in 0..=self.rng.below(5) {
                     let n = self.node(world);
-                    world.left_out.insert(n);
+                    world.edited.left_out.insert(n);
                 }
                 self.reload(world);
                 self.after(world, 1, 7200, Later::NodesBack);
+            }
+            Action::ReloadKeys => {
+                for _ in 0..=self.rng.below(5) {
+                    let n = self.node(world);
+                    world.edited.mistyped.insert(n);
+                }
+                self.reload(world);
+                self.after(world, 1, 7200, Later::KeysRight);
             }
             Action::ReloadAnalyses => {
                 match self.rng.below(3) {
@@ -279,7 +291,11 @@ impl Faults {
                 }
             }
             Later::NodesBack => {
-                world.left_out.clear();
+                world.edited.left_out.clear();
+                self.reload(world);
+            }
+            Later::KeysRight => {
+                world.edited.mistyped.clear();
                 self.reload(world);
             }
             Later::AnalysesBack => {
@@ -290,8 +306,8 @@ impl Faults {
     }
 
     fn reload(&self, world: &mut World) {
-        let (nodes, left_out, folder) = (world.settings.nodes, world.left_out.clone(), world.folder);
-        let config = || site::config(nodes, |n| !left_out.contains(&n));
+        let (nodes, edited, folder) = (world.settings.nodes, world.edited.clone(), world.folder);
+        let config = || site::config(nodes, &edited);
         if !folder.broken {
             world.folder_before = Some(folder);
         }
@@ -348,6 +364,7 @@ fn name(action: Action) -> &'static str {
         Action::ClockStep => "fault: clock step",
         Action::DiskFull => "fault: disk full",
         Action::ReloadNodes => "fault: reload, nodes",
+        Action::ReloadKeys => "fault: reload, keys",
         Action::ReloadAnalyses => "fault: reload, analyses",
         Action::ReloadFailed => "fault: reload failed",
         Action::Replay => "fault: replay",

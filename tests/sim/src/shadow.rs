@@ -124,10 +124,12 @@ pub struct Shadow {
     pub acked: u64,
 }
 
-/// The sessions of a node on disk.
+/// The sessions of a node on disk, those of keys that are not configured now included.
 fn sessions(disk: &Loaded, n: usize) -> Vec<SessionRecord> {
     let device = disk.get(Table::Device, DevEui(site::dev_eui(n))).and_then(|bytes| device_from_bytes(bytes).ok());
-    device.into_iter().flat_map(|device| [device.session, device.pending]).flatten().collect()
+    let Some(device) = device else { return Vec::new() };
+    let shelved = device.shelved.into_iter().flat_map(|shelved| [shelved.session, shelved.pending]);
+    [device.session, device.pending].into_iter().chain(shelved).flatten().collect()
 }
 
 impl Shadow {
@@ -211,8 +213,7 @@ impl Shadow {
     pub fn acked(&mut self, now: Duration, dev_eui: [u8; 8], fcnt: u32, disk: &Loaded, clock_trusted: bool) {
         self.acked += 1;
         let n = site::number(dev_eui);
-        let device = disk.get(Table::Device, DevEui(dev_eui)).and_then(|bytes| device_from_bytes(bytes).ok());
-        let stored = device.and_then(|device| device.session?.fcnt_up);
+        let stored = self.stored_fcnt_up(disk, n);
         if stored.is_none_or(|stored| stored < fcnt) {
             let detail = format!("node {n}: uplink {fcnt} is acknowledged, and the disk has {stored:?}");
             return self.violated(now, Rule::Lost, detail);
@@ -239,6 +240,17 @@ impl Shadow {
                 self.violated(now, Rule::Lost, detail);
             }
         }
+    }
+
+    /// The session that the node uses.
+    fn session_address(&self, n: usize) -> String {
+        let personalised = || lpwad_link::hex::encode(&site::dev_addr(n));
+        self.address.get(&n).cloned().unwrap_or_else(personalised)
+    }
+
+    fn stored_fcnt_up(&self, disk: &Loaded, n: usize) -> Option<u32> {
+        let address = self.session_address(n);
+        sessions(disk, n).into_iter().find(|session| session.dev_addr.to_string() == address)?.fcnt_up
     }
 
     /// A server writes to a node; `false` if another write to it is still on its way.
@@ -314,7 +326,7 @@ impl Shadow {
             }
             Kind::Uplink => {
                 let fcnt = field("fcnt").and_then(|fcnt| fcnt.parse::<u32>().ok()).unwrap_or_default();
-                let key = (n, self.address.get(&n).cloned().unwrap_or_default());
+                let key = (n, self.session_address(n));
                 if self.delivered.get(&key).is_some_and(|last| *last >= fcnt) {
                     self.violated(now, Rule::UsedTwice, format!("uplink {fcnt} of node {n} delivered twice"));
                 }
@@ -328,8 +340,11 @@ impl Shadow {
                 // The one that led to the registration can be read.
                 self.untold.retain(|of, untold| *of != n || untold.len() > 1);
             }
-            // Said to the operator: out of time, or never acknowledged by the node.
-            Kind::DownlinkDropped => _ = self.owed.remove(&n),
+            // Said to the operator: out of time, or never acknowledged by the node. What a newer one replaced is not owed any more, and
+            // the newer one is.
+            Kind::DownlinkDropped if field("reason").is_some_and(|reason| !reason.contains("Replaced")) => {
+                self.owed.remove(&n);
+            }
             _ => {}
         }
     }
@@ -337,10 +352,9 @@ impl Shadow {
     /// The power went: only the disk is left.
     pub fn power_cut(&mut self, now: Duration, disk: &Loaded) {
         self.check_owed(now, disk);
-        for ((n, _), last) in &mut self.delivered {
-            let device =
-                disk.get(Table::Device, DevEui(site::dev_eui(*n))).and_then(|bytes| device_from_bytes(bytes).ok());
-            match device.and_then(|device| device.session?.fcnt_up) {
+        for ((n, address), last) in &mut self.delivered {
+            let stored = sessions(disk, *n).into_iter().find(|session| session.dev_addr.to_string() == *address);
+            match stored.and_then(|session| session.fcnt_up) {
                 Some(stored) => *last = stored.min(*last),
                 // Not yet saved: it may come again.
                 None => *last = 0,

@@ -5,6 +5,7 @@ use lpwad::policy::analyses::Analyses;
 use lpwad::policy::draft::Draft;
 use lpwad_lorawan::{Activation, DevEui, JoinEui, Key, Region};
 use lpwad_sim::node::{self, Eui, NodeConfig, Uplink};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,9 +127,23 @@ fn credential(n: usize) -> Arc<config::Credential> {
     Arc::new(config::Credential::Psk { identity: endpoint(n).into_bytes(), key })
 }
 
-/// The configuration of the gateway, with the nodes that `wanted` names.
+/// What the operator did to the nodes of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Edited {
+    /// Nodes that are not in it.
+    pub left_out: BTreeSet<usize>,
+    /// Nodes of which a LoRaWAN key is wrong.
+    pub mistyped: BTreeSet<usize>,
+}
+
+/// The configuration of the gateway.
 #[must_use]
-pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
+pub fn config(count: usize, edited: &Edited) -> Config {
+    let lorawan_key = |n: usize, which| {
+        let mut key = key(n, which);
+        key[15] ^= u8::from(edited.mistyped.contains(&n));
+        Key::new(key)
+    };
     let text =
         include_str!("../../../profiles/cayenne-lpp.toml").replace("expect_uplink_s = 900", "expect_uplink_s = 3600");
     let profile =
@@ -160,19 +175,19 @@ pub fn config(count: usize, wanted: impl Fn(usize) -> bool) -> Config {
         }],
         servers: vec![server(("east", SERVERS[0]), true), server(("west", SERVERS[1]), false)],
         nodes: (0..count)
-            .filter(|n| wanted(*n))
+            .filter(|n| !edited.left_out.contains(n))
             .map(|n| config::Node {
                 dev_eui: DevEui(dev_eui(n)),
                 profile: profile.clone(),
                 activation: if is_personalised(n) {
                     Activation::Abp {
                         dev_addr: lpwad_link::hex::encode(&dev_addr(n)).parse().expect("8 digits"),
-                        nwk_s_key: Key::new(key(n, 1)),
+                        nwk_s_key: lorawan_key(n, 1),
                         app_s_key: Key::new(key(n, 2)),
                         relaxed_counter: false,
                     }
                 } else {
-                    Activation::Otaa { join_eui: Some(JoinEui([0; 8])), app_key: Key::new(key(n, 0)) }
+                    Activation::Otaa { join_eui: Some(JoinEui([0; 8])), app_key: lorawan_key(n, 0) }
                 },
                 server: n % 2,
                 endpoint: None,

@@ -21,7 +21,7 @@ use lpwad_sim::rng::Rng;
 use lpwad_sim::server::{
     Config as ServerConfig, Data, Event as ServerEvent, ObservePolicy, Output as ServerOutput, Server,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -124,8 +124,8 @@ pub struct World {
     pub(crate) folder_before: Option<Folder>,
     pub(crate) shadow: Shadow,
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    /// Node numbers that are not configured at the moment.
-    pub(crate) left_out: BTreeSet<usize>,
+    /// What is wrong with the configuration at the moment.
+    pub(crate) edited: site::Edited,
     endpoints: BTreeMap<String, usize>,
     gateway: Option<Gateway>,
     booted: Duration,
@@ -148,7 +148,7 @@ pub struct World {
 #[must_use]
 pub fn starts(nodes: usize, loaded: &Loaded) -> Vec<String> {
     let now = Now { mono: Duration::ZERO, unix_ms: Some(START_UNIX_MS + 86_400_000) };
-    let config = site::config(nodes, |_| true);
+    let config = site::config(nodes, &site::Edited::default());
     let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), HostFacts::default(), loaded, 1);
     gateway.handle(now, Input::Tick);
     std::iter::from_fn(|| gateway.poll())
@@ -212,7 +212,7 @@ impl World {
             folder_before: Some(Folder::WHOLE),
             shadow: Shadow::default(),
             counts: BTreeMap::new(),
-            left_out: BTreeSet::new(),
+            edited: site::Edited::default(),
             endpoints: (0..nodes).map(|n| (site::endpoint(n), n)).collect(),
             gateway: None,
             booted: Duration::ZERO,
@@ -255,9 +255,9 @@ impl World {
         self.booted = self.now;
         self.folder_before = (!self.folder.broken).then_some(self.folder);
         let (now, seed) = (self.time(), self.rng.next());
-        let (nodes, left_out, loaded) = (self.settings.nodes, &self.left_out, &self.disk.synced);
+        let (nodes, edited, loaded) = (self.settings.nodes, &self.edited, &self.disk.synced);
         self.gateway = Some(inside(|| {
-            let config = site::config(nodes, |n| !left_out.contains(&n));
+            let config = site::config(nodes, edited);
             Gateway::new(now, &config, self.folder.analyses(), HostFacts::default(), loaded, seed)
         }));
         self.count("boots");
