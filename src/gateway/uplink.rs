@@ -18,6 +18,10 @@ use super::input::{Now, RadioIndex};
 use crate::{codec, store::Table};
 use lpwad_lorawan::{DataRate, Output as NetworkOutput, RadioId, TxFailure, TxFrame, Uplink};
 
+/// LoRaWAN 1.0.4 §6.2.5: a device counts its DevNonce on for as long as its AppKey lives.
+const NONCE_HINT: &str =
+    "a replayed join request; or the node counts its DevNonce from the start again: give it a new AppKey";
+
 impl Gateway {
     /// Step 3 gave something.
     pub(super) fn network_said(&mut self, now: Now, output: NetworkOutput) {
@@ -42,6 +46,10 @@ impl Gateway {
                 let Some(suppressed) = self.quota.take(now.mono, kind) else { return };
                 let event = Event::new(Kind::FrameDropped).radio(&self.radio_name(radio)).with("reason", &reason);
                 let event = event.with("from", dev_addr_or_eui.unwrap_or_else(|| "-".into()));
+                let event = match kind {
+                    "DevNonceReused" => event.with("hint", NONCE_HINT),
+                    _ => event,
+                };
                 self.say(if suppressed > 0 { event.with("suppressed", suppressed) } else { event });
             }
             NetworkOutput::TxFailed { dev_eui, radio, reason } => {

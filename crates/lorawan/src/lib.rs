@@ -12,8 +12,8 @@
 //! LoRaWAN 1.0.0 to 1.0.4, class A, EU863-870:
 //! - join by OTAA (1.0.4 §6.2): every DevNonce is accepted once, JoinNonce counts up per device, RxDelay is given in the
 //!   accept, no CFList; the old session stays until the new one is used. ABP (§6.3), with a relaxed counter on request.
-//! - data frames (§4): 32-bit counters, replays and gaps of more than 16 384 refused once the MIC has proved the number,
-//!   retransmissions answered again, several devices on one DevAddr, acknowledgements, confirmed downlinks with three
+//! - data frames (§4): 32-bit counters, replays refused once the MIC has proved the number, up to 65 535 lost frames in a row,
+//!   retransmissions answered again, up to 14 times, several devices on one DevAddr, acknowledgements, confirmed downlinks with three
 //!   repetitions, ADRACKReq answered.
 //! - MAC commands: LinkCheckReq (§5.1); LinkADRReq only to keep a device on the channel of a single-channel radio (§5.2).
 //! - RX1 and RX2 by the radio that heard best, RX2 when RX1 cannot be met; one transmission of a radio at a time.
@@ -23,7 +23,8 @@
 //!
 //! A downlink counter or JoinNonce is used only when the record that says so is on disk. Counters are reserved in blocks
 //! of 32; after a restart counting goes on behind the block. An acknowledgement leaves when the uplink's counter is saved.
-//! A number that was once given to a radio is never used for other content, sent or not.
+//! A number that was once given to a radio is never used for other content, sent or not. Keys that are changed and changed back find
+//! their counters and nonces again (`shelf.rs`).
 //!
 //! # Not supported
 //!
