@@ -2,8 +2,8 @@
 //! corrected) find their counters and nonces again: none is used twice, no frame is accepted twice.
 
 use crate::device::{Activation, DeviceRecord};
+use crate::frame;
 use crate::session::SessionRecord;
-use crate::{Key, frame};
 use std::collections::BTreeSet;
 
 /// Former keys of one device whose state is kept, the newest ones. Who returns to still older ones starts from nothing.
@@ -32,7 +32,11 @@ impl Shelved {
 
     fn belongs_to(&self, activation: &Activation) -> bool {
         match activation {
-            Activation::Otaa { app_key, .. } => self.app_key_mark == Some(mark(app_key)),
+            Activation::Otaa { app_key, .. } => match self.app_key_mark {
+                Some(known) => known == frame::key_mark(app_key),
+                // From before there were marks: nonces are of a join, and a session alone is of a personalized device.
+                None => !self.used_dev_nonces.is_empty(),
+            },
             Activation::Abp { dev_addr, nwk_s_key, app_s_key, .. } => {
                 self.app_key_mark.is_none()
                     && self.session.as_ref().is_some_and(|session| {
@@ -41,10 +45,6 @@ impl Shelved {
             }
         }
     }
-}
-
-fn mark(app_key: &Key) -> KeyMark {
-    frame::key_mark(app_key)
 }
 
 impl DeviceRecord {
@@ -61,12 +61,12 @@ impl DeviceRecord {
             }
             let surplus = shelved.len().saturating_sub(MAX_SHELVED);
             shelved.drain(..surplus);
-            current.app_key_mark = match activation {
-                Activation::Otaa { app_key, .. } => Some(mark(app_key)),
-                Activation::Abp { .. } => None,
-            };
         }
-        let Shelved { app_key_mark, used_dev_nonces, session, pending } = current;
+        let app_key_mark = match activation {
+            Activation::Otaa { app_key, .. } => Some(frame::key_mark(app_key)),
+            Activation::Abp { .. } => None,
+        };
+        let Shelved { used_dev_nonces, session, pending, .. } = current;
         // Join nonces count on: a device may have kept the highest one whatever its keys are.
         DeviceRecord { app_key_mark, used_dev_nonces, next_join_nonce, session, pending, shelved }
     }
@@ -75,7 +75,7 @@ impl DeviceRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DevAddr, Pin};
+    use crate::{DevAddr, Key, Pin};
 
     fn otaa(key: u8) -> Activation {
         Activation::Otaa { join_eui: None, app_key: Key::new([key; 16]) }
@@ -121,6 +121,17 @@ mod tests {
         assert_eq!((&record.used_dev_nonces, &record.session), (&first.used_dev_nonces, &first.session));
         assert_eq!(record.clone().turn_to(&otaa(1)), record, "nothing changes when nothing changed");
         assert_eq!(record.turn_to(&otaa(2)).used_dev_nonces, [9].into());
+    }
+
+    #[test]
+    fn a_record_without_a_mark_is_of_the_key_that_is_there() {
+        let old =
+            DeviceRecord { used_dev_nonces: [3].into(), session: Some(session(50, 7)), ..DeviceRecord::default() };
+        let record = old.clone().turn_to(&otaa(1));
+        assert_eq!((&record.used_dev_nonces, &record.session), (&old.used_dev_nonces, &old.session));
+        assert_eq!(record.turn_to(&otaa(2)).session, None, "from then on it is marked");
+        let personalized = DeviceRecord { session: Some(session(20, 7)), ..DeviceRecord::default() };
+        assert_eq!(personalized.turn_to(&otaa(1)).session, None);
     }
 
     #[test]

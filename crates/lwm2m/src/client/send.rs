@@ -60,8 +60,8 @@ impl Client {
         self.settings.mute_send
     }
 
-    /// Sends as many of the readings, in their order, as one message holds; one that is larger goes in blocks (RFC 7959 Block1). A reading without `at_unix_ms` goes without a time: the
-    /// server takes the time of arrival. Two values of one resource at one time, or at none, never share a message: the server would
+    /// Sends as many of the readings, in their order, as one message holds; one that is larger goes in blocks (RFC 7959 §2.3). A reading
+    /// without `at_unix_ms` goes without a time: the server takes the time of arrival. Two values of one resource at one time, or at none, never share a message: the server would
     /// see one of them.
     pub fn send_readings(&mut self, now: Duration, readings: &[Reading]) -> Sending {
         self.see(now, None);
