@@ -124,7 +124,9 @@ fn run_gateway(arguments: &Arguments, verbose: bool) -> ExitCode {
     let state_dir = state_dir(arguments.state_dir.as_deref(), config.state_dir.as_deref());
     let control_socket = control_socket(arguments.state_dir.as_deref(), Some(&config));
     let options = Options { config: arguments.config.clone(), state_dir, control_socket, json: arguments.json };
-    match run(&config, &options) {
+    let ended = run(&config, &options);
+    journal::finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => fail(exit::CONFIG, &errors),
         Err(error) => fail(exit::IO, &error),
