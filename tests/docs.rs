@@ -107,6 +107,50 @@ fn limits_are_described_as_the_code_has_them() {
     same("docs/limits.md", &text);
 }
 
+#[test]
+fn the_build_lines_of_the_readme_build_every_program_that_it_installs() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let (_, step) = readme.split_once("1. Build and install:").unwrap();
+    let (step, _) = step.split_once("\n2. ").unwrap();
+    let installed: Vec<&str> =
+        step.split("`target/release/").skip(1).map(|rest| rest.split_once('`').unwrap().0).collect();
+    assert_eq!(installed, ["lpwad", "lora-serial"]);
+    // A line without a choice of packages builds the default members.
+    let lines: Vec<&str> = step.split('`').filter(|code| code.starts_with("cargo build")).collect();
+    assert_eq!(lines, ["cargo build --release", "cargo build --release --no-default-features"]);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let output = std::process::Command::new(cargo).args(arguments).output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let members = metadata["workspace_default_members"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter().filter(|package| members.contains(&package["id"]));
+    let targets = packages.flat_map(|package| package["targets"].as_array().unwrap());
+    let programs: Vec<&str> =
+        targets.filter(|target| target["kind"][0] == "bin").map(|target| target["name"].as_str().unwrap()).collect();
+    for program in installed {
+        assert!(programs.contains(&program), "{program} is not built: {programs:?}");
+    }
+}
+
+#[test]
+fn every_exit_code_has_its_row() {
+    let code = fs::read_to_string("src/cli/mod.rs").unwrap();
+    let page = fs::read_to_string("docs/command-line.md").unwrap();
+    let codes: Vec<&str> = code
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub(super) const ")?.split_once(": u8 = "))
+        .map(|(_, value)| value.trim_end_matches(';'))
+        .collect();
+    assert_eq!(codes.len(), 7, "{codes:?}");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    let mut told: Vec<&str> = rows.map(|(code, _)| code).filter(|code| code.parse::<u8>().is_ok()).collect();
+    told.retain(|code| !["0", "1"].contains(code));
+    for code in &codes {
+        assert!(told.contains(code), "{code} has no row in docs/command-line.md");
+    }
+    assert_eq!(told.len(), codes.len(), "{told:?}");
+}
+
 /// Rows of the constants of a file that are bounds.
 fn bounds(path: &Path, text: &str) -> Vec<String> {
     let mut rows = Vec::new();

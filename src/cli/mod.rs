@@ -1,5 +1,4 @@
-//! Command line. Exit codes are those of sysexits.h: 64 usage, 65 bad input, 69 no gateway answers, 70
-//! internal, 71 operating system, 73 output file, 74 IO, 78 configuration.
+//! Command line. Exit codes are those of sysexits.h, as told in `docs/command-line.md`.
 
 mod check;
 mod facts;
@@ -57,9 +56,9 @@ enum Command {
     Check,
     /// Show everything working without hardware, root or another program.
     Demo(demo::Arguments),
-    /// Show how the running gateway is: radios, servers, verdicts, counters.
+    /// Show how the running gateway is: radios, servers, verdicts, counters. Asks `lpwad run`.
     Status,
-    /// Show nodes of the running gateway.
+    /// Show nodes of the running gateway. Asks `lpwad run`.
     #[command(subcommand)]
     Node(NodeCommand),
     /// Make, bring in, renew and hand out keys of nodes.
@@ -125,7 +124,9 @@ fn run_gateway(arguments: &Arguments, verbose: bool) -> ExitCode {
     let state_dir = state_dir(arguments.state_dir.as_deref(), config.state_dir.as_deref());
     let control_socket = control_socket(arguments.state_dir.as_deref(), Some(&config));
     let options = Options { config: arguments.config.clone(), state_dir, control_socket, json: arguments.json };
-    match run(&config, &options) {
+    let ended = run(&config, &options);
+    journal::finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => fail(exit::CONFIG, &errors),
         Err(error) => fail(exit::IO, &error),
@@ -158,14 +159,12 @@ fn ask(arguments: &Arguments, request: &Request, show: fn(&serde_json::Value) ->
         Ok(answer) => answer,
         Err(error) => {
             let hint = "is `lpwad run` running with the same --config and --state-dir?";
-            return fail(
-                exit::UNAVAILABLE,
-                &format!("no gateway answers at {}: {error}\n  hint: {hint}", path.display()),
-            );
+            let problem = format!("no gateway answers at {}: {error}\n  hint: {hint}", path.display());
+            return fail_as(arguments.json, exit::UNAVAILABLE, &problem);
         }
     };
     if let Some(problem) = answer.get("error").and_then(serde_json::Value::as_str) {
-        return fail(exit::UNAVAILABLE, &problem);
+        return fail_as(arguments.json, exit::UNAVAILABLE, &problem);
     }
     if arguments.json {
         println!("{answer}");
@@ -173,6 +172,15 @@ fn ask(arguments: &Arguments, request: &Request, show: fn(&serde_json::Value) ->
         print!("{}", show(&answer));
     }
     ExitCode::SUCCESS
+}
+
+/// Says what went wrong on standard error: to people, or as one JSON object.
+fn fail_as(json: bool, code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    if !json {
+        return fail(code, error);
+    }
+    eprintln!("{}", serde_json::json!({ "error": error.to_string(), "exit_code": code }));
+    code.into()
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

@@ -1,18 +1,19 @@
 //! `lpwad policy`: why sessions open as they do, and the files that say so.
 
-use super::{ask, exit, fail, show_policy};
-use crate::config::ConfigErrors;
+use super::{ask, exit, fail_as, show_policy};
+use crate::config::{ConfigErrors, ServerUri, private_file};
 use crate::gateway::control::Request;
 use crate::io::{Clock, sealed_keys};
 use crate::policy::analysis::Analysis;
 use crate::policy::date::Day;
 use crate::policy::draft::Draft;
 use crate::policy::file::sha256;
+use crate::policy::outlook::outlook;
 use crate::policy::record::Record;
 use crate::policy::signature::{Signers, signed_by};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,14 +21,16 @@ use std::process::ExitCode;
 /// What can be asked of the policy.
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Why the session of a node opens as it does: verdict, rules, and the table of segments, attackers and properties.
+    /// Why the session of a node opens as it does: verdict, rules, and the table of segments, attackers and properties. Asks
+    /// the gateway that runs; before there is one, `lpwad check` tells the verdicts.
     Explain {
         /// DevEUI or endpoint name.
         node: String,
     },
-    /// Who may run without DTLS, until when, on whose word; analyses and latches.
+    /// Who may run without DTLS, until when, on whose word; analyses and latches. Asks the gateway that runs.
     List,
-    /// Check files of threat analyses: every mistake by file, line and key.
+    /// Check files of threat analyses: every mistake by file, line and key. What the day or the place of a file makes void is a
+    /// warning.
     Check {
         /// Files.
         #[arg(required = true, value_name = "FILE")]
@@ -42,7 +45,7 @@ pub(super) enum Command {
         /// Id of the analysis.
         #[arg(long, value_name = "ID")]
         id: String,
-        /// The server's address without DTLS, as in server.uri.
+        /// The server's address without DTLS, as in server.uri: a literal address of this host.
         #[arg(long, default_value = "coap://127.0.0.1:5683", value_name = "URI")]
         server: String,
         /// Endpoint names, `*` for any run of characters; may be given more than once.
@@ -61,7 +64,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Print the decisions that are kept, one record a line; they can be verified anywhere.
+    /// Print the decisions that are kept, one record a line; they can be verified anywhere. Asks the gateway that
+    /// runs.
     Record {
         /// Only the one of this number.
         number: Option<u64>,
@@ -72,7 +76,7 @@ pub(super) enum Command {
         #[arg(value_name = "RECORD")]
         file: PathBuf,
     },
-    /// Somebody has looked: what was lost while it was used may be granted again.
+    /// Somebody has looked: what was lost while it was used may be granted again. Asks the gateway that runs.
     Rearm,
 }
 
@@ -90,13 +94,17 @@ pub(super) fn run(command: &Command, arguments: &super::Arguments) -> ExitCode {
             let signers = signers.clone().or_else(|| config()?.analysis_signers);
             match signers.map(|path| Signers::read(&path)).transpose() {
                 Ok(signers) => check(files, signers.as_ref(), arguments.json),
-                Err(errors) => fail(exit::CONFIG, &errors),
+                Err(errors) => fail_as(arguments.json, exit::CONFIG, &errors),
             }
         }
         Command::Verify { file } => verify(file, arguments.json),
         Command::New { id, server, endpoint, by, title, days, out } => {
             let Some(today) = Clock::start().now().unix_ms.map(Day::of_unix_ms) else {
-                return fail(exit::OS, &"the clock of this machine is not set, and an analysis has dates");
+                return fail_as(
+                    arguments.json,
+                    exit::OS,
+                    &"the clock of this machine is not set, and an analysis has dates",
+                );
             };
             let endpoints: Vec<&str> = endpoint.iter().map(String::as_str).collect();
             let draft = Draft {
@@ -124,6 +132,7 @@ fn read(path: &Path) -> Result<String, String> {
 fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
     let mut entries = Vec::new();
     let mut bad = false;
+    let today = Clock::start().now().unix_ms.map(Day::of_unix_ms);
     for path in files {
         let checked = |text: String| {
             let analysis = Analysis::parse(path, &text)?;
@@ -132,13 +141,30 @@ fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
         let entry = match read(path).map(checked) {
             Ok(Ok(analysis)) => {
                 let (id, expires, by) = (&analysis.id, analysis.expires, &analysis.signed_by);
+                let warnings = warnings(path, &analysis, today);
                 if !json {
                     let signed = by.as_ref().map_or("not signed".into(), |by| format!("signed by {by}"));
                     let segments = analysis.segments.len();
-                    println!("{}: ok, {id}, {segments} segments, expires {expires}, {signed}", path.display());
+                    let how = match warnings.len() {
+                        0 => "ok".into(),
+                        1 => "ok, with 1 warning".into(),
+                        n => format!("ok, with {n} warnings"),
+                    };
+                    println!("{}: {how}, {id}, {segments} segments, expires {expires}, {signed}", path.display());
+                    for warning in &warnings {
+                        println!("  warning: {warning}");
+                    }
                 }
                 let sha256 = &analysis.sha256;
-                json!({ "file": path, "ok": true, "id": id, "sha256": sha256, "expires": expires, "signed_by": by })
+                json!({
+                    "file": path,
+                    "ok": true,
+                    "id": id,
+                    "sha256": sha256,
+                    "expires": expires,
+                    "signed_by": by,
+                    "warnings": warnings,
+                })
             }
             Ok(Err(errors)) => {
                 bad = true;
@@ -164,13 +190,23 @@ fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
     if bad { exit::CONFIG.into() } else { ExitCode::SUCCESS }
 }
 
+/// What keeps a file without mistakes from permitting what it says: where it lies, and the day. It is no error: a file may be
+/// checked elsewhere, and before its time.
+fn warnings(path: &Path, analysis: &Analysis, today: Option<Day>) -> Vec<String> {
+    let unsafe_file = private_file::trusted(path).err().map(|error| {
+        let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("it {}, and where lpwad reads it so, nobody gets NoSec (rule TA01){hint}", error.problem)
+    });
+    unsafe_file.into_iter().chain(outlook(analysis, today)).collect()
+}
+
 fn verify(path: &Path, json: bool) -> ExitCode {
     let text = match read(path) {
         Ok(text) => text,
-        Err(problem) => return fail(exit::IO, &problem),
+        Err(problem) => return fail_as(json, exit::IO, &problem),
     };
     match Record::verify_all(&text) {
-        Ok(records) if records.is_empty() => fail(exit::DATA, &format!("{}: holds no record", path.display())),
+        Ok(records) if records.is_empty() => fail_as(json, exit::DATA, &format!("{}: holds no record", path.display())),
         Ok(records) => {
             for record in &records {
                 let (verdict, rules) = (&record.outcome["verdict"], &record.outcome["rules"]);
@@ -191,7 +227,7 @@ fn verify(path: &Path, json: bool) -> ExitCode {
             if json {
                 println!("{}", json!({ "ok": false, "line": line, "problem": bad.to_string() }));
             }
-            fail(exit::DATA, &format!("{}:{line}: the record {bad}", path.display()))
+            fail_as(json, exit::DATA, &format!("{}:{line}: the record {bad}", path.display()))
         }
     }
 }
@@ -200,7 +236,13 @@ fn new(draft: &Draft, out: Option<&Path>, json: bool) -> ExitCode {
     let text = draft.text();
     let name = out.unwrap_or(Path::new("analysis"));
     if let Err(errors) = Analysis::parse(name, &text) {
-        return fail(exit::USAGE, &errors);
+        return fail_as(json, exit::USAGE, &errors);
+    }
+    if !draft.server.parse().is_ok_and(|uri: ServerUri| uri.is_loopback_literal()) {
+        let problem = "is not on this host, and the path that `policy new` writes ends here";
+        let hint =
+            "for a server behind a tunnel or a bearer begin with one of the examples of config/threat-analysis.d";
+        return fail_as(json, exit::USAGE, &format!("--server {} {problem}\n  hint: {hint}", draft.server));
     }
     let Some(path) = out else {
         if json {
@@ -212,7 +254,11 @@ fn new(draft: &Draft, out: Option<&Path>, json: bool) -> ExitCode {
     };
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
     if let Err(error) = made.and_then(|mut file| file.write_all(text.as_bytes())) {
-        return fail(exit::CANNOT_CREATE, &format!("{}: {error}", path.display()));
+        let directory = path.parent().filter(|dir| error.kind() == ErrorKind::NotFound && !dir.exists());
+        let hint = directory.map_or_else(String::new, |dir| {
+            format!("\n  hint: its directory is not there: install -d -m 755 {}", dir.display())
+        });
+        return fail_as(json, exit::CANNOT_CREATE, &format!("{}: {error}{hint}", path.display()));
     }
     if json {
         println!("{}", json!({ "file": path, "sha256": sha256(text.as_bytes()) }));

@@ -5,19 +5,21 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Longest request in bytes.
 const MAX_REQUEST: u64 = 4096;
 /// Connections at the same time; more of them wait.
 const MAX_CONNECTIONS: usize = 16;
-/// How long a connection may be silent.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a connection may be silent, and how long it may leave an answer unread.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Wait after a connection could not be taken.
-const ACCEPT_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
 /// A request and where its answer goes.
 pub type Asked = (Request, oneshot::Sender<serde_json::Value>);
@@ -57,7 +59,7 @@ impl Control {
                 let requests = requests.clone();
                 tokio::spawn(async move {
                     // A broken connection is its client's concern.
-                    drop(serve(stream, requests).await);
+                    drop(serve(stream, requests, IDLE).await);
                     drop(place);
                 });
             }
@@ -73,15 +75,13 @@ impl Drop for Control {
     }
 }
 
-async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) -> io::Result<()> {
+async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>, idle: Duration) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
         let mut bounded = (&mut read).take(MAX_REQUEST);
-        let length = tokio::time::timeout(IDLE, bounded.read_until(b'\n', &mut line))
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)??;
+        let length = timeout(idle, bounded.read_until(b'\n', &mut line)).await??;
         if length == 0 {
             return Ok(());
         }
@@ -96,7 +96,7 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) -> io::Result<
             }
             Err(problem) => error(&format!("not a request: {problem}")),
         };
-        write.write_all(format!("{answer}\n").as_bytes()).await?;
+        timeout(idle, write.write_all(format!("{answer}\n").as_bytes())).await??;
         if !whole {
             return Ok(());
         }
@@ -110,10 +110,32 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) -> io::Result<
 pub fn ask(path: &Path, request: &Request) -> io::Result<serde_json::Value> {
     use std::io::{BufRead, Read, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let line = serde_json::to_string(request).map_err(io::Error::other)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();
     std::io::BufReader::new(stream.take(64 * 1024 * 1024)).read_line(&mut answer)?;
     serde_json::from_str(&answer).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_read_its_answer_loses_its_place() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (requests, mut asked) = mpsc::channel(1);
+            theirs.write_all(b"{\"command\":\"status\"}\n").await.unwrap();
+            let answer = async {
+                let (_, reply): Asked = asked.recv().await.unwrap();
+                // More than the socket holds.
+                reply.send(serde_json::Value::String("x".repeat(4 << 20))).unwrap();
+            };
+            let (served, ()) = tokio::join!(serve(ours, requests, Duration::from_millis(1)), answer);
+            assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        });
+    }
 }

@@ -1,22 +1,34 @@
 //! Events to people: the journal with structured fields under systemd, else lines on standard error; with `--json` also
 //! JSON lines on standard output.
 
+use super::log_queue::{LogQueue, RECORDS_WAITING};
 use crate::gateway::event::Event;
 use log::kv::{Key, Source, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
+use std::sync::Arc;
 
 /// Starts logging: to the journal if standard error is connected to it, else to standard error.
 pub fn start(verbose: bool) {
     let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
     let journal = systemd_journal_logger::connected_to_journal().then(systemd_journal_logger::JournalLog::new);
-    let installed = match journal {
-        Some(Ok(journal)) => journal.with_syslog_identifier("lpwad".into()).install(),
-        _ => log::set_boxed_logger(Box::new(Stderr)),
+    let log: Arc<dyn Log> = match journal {
+        Some(Ok(journal)) => Arc::new(journal.with_syslog_identifier("lpwad".into())),
+        _ => Arc::new(Stderr),
+    };
+    let installed = match LogQueue::start(log.clone(), RECORDS_WAITING) {
+        Ok(queue) => log::set_boxed_logger(Box::new(queue)),
+        // Without a thread, the caller waits.
+        Err(_) => log::set_boxed_logger(Box::new(log)),
     };
     if installed.is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// Waits until what was logged is written, for 2 s at most.
+pub fn finish() {
+    log::logger().flush();
 }
 
 /// Logs an event with its fields `LPWAD_EVENT`, `LPWAD_NODE`, `LPWAD_RADIO`, `LPWAD_SERVER` and those of its own.

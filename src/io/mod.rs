@@ -12,6 +12,7 @@ mod handshake;
 pub mod journal;
 pub mod keys;
 pub mod library;
+mod log_queue;
 mod patience;
 pub mod plugins;
 mod resolve;

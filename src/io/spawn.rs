@@ -11,9 +11,11 @@ use nix::unistd::Pid;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
@@ -35,6 +37,9 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 /// How long a plugin may take to end after `stop`, before it is killed.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// How long the daemon waits at its own end for a plugin that was killed; the kernel may hold one.
+const KILL_WAIT: Duration = Duration::from_secs(2);
+
 /// One radio's plugin.
 pub struct Slot {
     radio: RadioIndex,
@@ -44,6 +49,8 @@ pub struct Slot {
     inputs: Sender<Input>,
     runs: u64,
     running: Option<Running>,
+    /// Held while there is a process: what the kernel does not let end keeps the next one out.
+    place: Arc<Mutex<()>>,
 }
 
 /// Why a plugin is killed.
@@ -64,23 +71,27 @@ struct Running {
 impl Slot {
     /// A slot for `radio`, whose plugin is `exec`, with what it may reach; what it says goes to `inputs`.
     pub fn new(radio: RadioIndex, name: String, exec: PathBuf, allowance: Allowance, inputs: Sender<Input>) -> Slot {
-        Slot { radio, name, exec, allowance, inputs, runs: 0, running: None }
+        let place = Arc::default();
+        Slot { radio, name, exec, allowance, inputs, runs: 0, running: None, place }
     }
 
-    /// Ends a running process and starts a new one; says `PluginStarted`, or `PluginExited` if it cannot.
+    /// Ends a running process and, when that has ended, starts a new one; says `PluginStarted`, or `PluginExited` if it
+    /// cannot. One that is killed while it waits is never started, and nothing is said of it.
     #[expect(clippy::disallowed_methods, reason = "src/io is where tasks are started")]
     pub fn start(&mut self) {
-        let old = self.running.take();
+        self.kill();
         self.runs += 1;
         let run = self.runs;
         let (lines, todo) = channel(LINES_WAITING);
-        let (kill, killed) = channel(1);
+        let (kill, mut killed) = channel(1);
         let (radio, inputs, exec, name) = (self.radio, self.inputs.clone(), self.exec.clone(), self.name.clone());
-        let allowance = self.allowance.clone();
+        let (allowance, place) = (self.allowance.clone(), self.place.clone());
         let task = tokio::spawn(async move {
-            if let Some(old) = old {
-                old.end().await;
-            }
+            let _place = tokio::select! {
+                biased;
+                _ = killed.recv() => return,
+                place = place.lock_owned() => place,
+            };
             let end = match spawn(&exec, &allowance) {
                 Ok(child) => {
                     if inputs.send(Input::PluginStarted(radio, run)).await.is_err() {
@@ -120,23 +131,16 @@ impl Slot {
         }
     }
 
-    /// Waits until `until` for the process to end by itself after `stop`, then kills it.
+    /// Waits until `until` for the process to end by itself after `stop`, then kills it and waits for [`KILL_WAIT`] at most.
     pub async fn finish(&mut self, until: tokio::time::Instant) {
         if let Some(mut running) = self.running.take() {
             let kill = running.kill.clone();
             drop(running.lines);
             if tokio::time::timeout_at(until, &mut running.task).await.is_err() {
                 let _ = kill.try_send(Kill::Wanted);
-                drop(running.task.await);
+                drop(timeout(KILL_WAIT, running.task).await);
             }
         }
-    }
-}
-
-impl Running {
-    async fn end(self) {
-        let _ = self.kill.try_send(Kill::Wanted);
-        drop(self.task.await);
     }
 }
 
@@ -304,6 +308,8 @@ fn shrink(pipe: &ChildStdin) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::plugins::Plugin;
+    use std::collections::BTreeMap;
     use std::os::unix::process::ExitStatusExt;
 
     /// Runs a shell in a group of its own as a plugin would, without the sandbox, which would not let it start anything.
@@ -330,6 +336,42 @@ mod tests {
             }
             (end, texts)
         })
+    }
+
+    #[test]
+    fn starts_do_not_pile_up_behind_a_process_that_does_not_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (inputs, mut said) = channel(100);
+            let exec = PathBuf::from("/nowhere/plugin");
+            let plugin = Plugin {
+                name: "x".into(),
+                exec: exec.clone(),
+                needs: Vec::new(),
+                help: String::new(),
+                settings: BTreeMap::new(),
+            };
+            let allowance = Allowance::new(&plugin, &serde_json::Map::new());
+            let mut slot = Slot::new(RadioIndex(0), "x".into(), exec, allowance, inputs);
+            // As a process that the kernel does not let end.
+            let held = slot.place.clone().lock_owned().await;
+            let mut tasks = Vec::new();
+            for _ in 0..3 {
+                slot.start();
+                slot.kill();
+                tasks.push(slot.running.take().unwrap().task);
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            slot.start();
+            drop(held);
+            slot.finish(tokio::time::Instant::now() + STOP_GRACE).await;
+            drop(slot);
+            let end = said.recv().await;
+            assert!(matches!(&end, Some(Input::PluginExited(_, 4, _))), "{end:?}");
+            assert!(said.recv().await.is_none(), "only the last one was tried");
+        });
     }
 
     fn is_alive(pid: &str) -> bool {

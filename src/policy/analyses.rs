@@ -16,6 +16,19 @@ pub struct Invalid {
     pub text: Option<String>,
 }
 
+impl Invalid {
+    /// What is wrong in one line, to stand in a sentence: the first mistake, without its hint.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let mut problems = self.error.lines().filter(|line| !line.starts_with("  hint: "));
+        let first = problems.next().unwrap_or_default();
+        match problems.count() {
+            0 => first.to_string(),
+            more => format!("{first} (and {more} more)"),
+        }
+    }
+}
+
 /// All files of the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Analyses {

@@ -149,6 +149,13 @@ pub struct Analysis {
 }
 
 impl Analysis {
+    /// The evidence that something stands on, by name: of protections, and of the clock.
+    #[must_use]
+    pub fn evidence_in_use(&self) -> BTreeMap<&str, &Evidence> {
+        let names = self.protections.iter().flat_map(|one| &one.evidence).chain(&self.needs.clock_evidence);
+        names.filter_map(|name| self.evidence.get_key_value(name)).map(|(name, one)| (name.as_str(), one)).collect()
+    }
+
     /// What is needed of every segment.
     #[must_use]
     pub fn needed(&self) -> Vec<Property> {

@@ -15,6 +15,9 @@ use serde::Serialize;
 /// Most files that may speak of one node.
 const MAX_FILES: usize = 16;
 
+const SOUTH_UNANALYSED: &str = "south side unanalysed: no threat analysis says what protects the way from node to gateway \
+                                (rule TA09 in docs/threat-analysis.md)";
+
 /// What is decided about.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
@@ -135,7 +138,10 @@ pub fn decide(case: &Case, analyses: &Analyses) -> Decision {
         object(Rule::Ta10, "security = \"dtls\" is configured, which always wins".into());
     }
     for invalid in &analyses.invalid {
-        object(Rule::Ta01, format!("an analysis is invalid, and could have spoken of this node: {}", invalid.error));
+        object(
+            Rule::Ta01,
+            format!("an analysis is invalid, and could have spoken of this node: {}", invalid.problem()),
+        );
     }
     let mut spoken: Vec<&Analysis> = match &case.server.uri {
         None => {
@@ -151,9 +157,8 @@ pub fn decide(case: &Case, analyses: &Analyses) -> Decision {
     let mut warnings = Vec::new();
     if let (true, Some(uri)) = (spoken.is_empty(), &case.server.uri) {
         object(Rule::Ta03, format!("no threat analysis speaks of this node and {uri}"));
-    }
-    if spoken.is_empty() {
-        warnings.push("south side unanalysed".to_string());
+        // Without a uri none could speak, and nobody has asked for NoSec.
+        warnings.push(SOUTH_UNANALYSED.to_string());
     }
     let mut refused = None;
     let mut decision_analyses = Vec::new();
@@ -233,7 +238,9 @@ impl View {
         let today = case.today.map_or(dates, |today| Dates::On(Some(today)));
         let problem = |dates: Dates| dates.problem(analysis.reviewed, analysis.expires);
         if let Some(why) = problem(today).or_else(|| problem(dates)) {
-            object(Rule::Ta02, why);
+            let hint =
+                if today == Dates::On(None) || problem(today).is_none() { clock_hint(analysis, case) } else { "" };
+            object(Rule::Ta02, format!("{why}{hint}"));
         }
         scope(analysis, case.facts, &mut object);
         let cells = table(analysis, case.facts, loopback, dates);
@@ -282,6 +289,23 @@ fn trusted_day(analysis: &Analysis, case: &Case) -> Option<Day> {
         ClockNeed::Attested => case.facts.clock_synchronised == Some(true) || attested().is_some(),
     };
     case.today.filter(|_| trusted)
+}
+
+/// What is wrong with a clock that is not trusted, and what to do.
+fn clock_hint(analysis: &Analysis, case: &Case) -> &'static str {
+    match (case.today, analysis.needs.clock) {
+        (None, _) => {
+            ": it is earlier than this version of lpwad, or than a day that it showed before; set it, and if it is right \
+             now: `lpwad policy rearm`"
+        }
+        (Some(_), ClockNeed::Synchronised) => {
+            ": nothing is known to keep it in step; let systemd-timesyncd or chrony do it, or say in the file why it is \
+             right: needs.clock = \"attested\" with clock_evidence"
+        }
+        (Some(_), ClockNeed::Attested) => {
+            ": nothing is known to keep it in step, and clock_evidence does not hold today"
+        }
+    }
 }
 
 /// Rule TA03 for live values; one that is known and another one is a contradiction (rule TA07).
@@ -349,8 +373,7 @@ pub fn next_expiry(analysis: &Analysis, today: Day) -> Option<Day> {
 
 /// The last days that are not over yet.
 fn expiries(analysis: &Analysis, today: Option<Day>) -> impl Iterator<Item = Day> {
-    let used = analysis.protections.iter().flat_map(|one| &one.evidence).chain(&analysis.needs.clock_evidence);
-    let evidence = used.filter_map(|name| analysis.evidence.get(name)).filter_map(Evidence::expires);
+    let evidence = analysis.evidence_in_use().into_values().filter_map(Evidence::expires);
     let accepts = analysis.accepts.iter().map(|accept| accept.expires);
     evidence.chain(accepts).chain([analysis.expires]).filter(move |day| today.is_none_or(|today| *day >= today))
 }

@@ -20,6 +20,19 @@ named! {
     }
 }
 
+/// Whether a text is a public key of WireGuard: 32 bytes in base64, as `wg` writes them.
+#[must_use]
+pub fn is_wireguard_key(text: &str) -> bool {
+    let is_base64 = |c: u8| c.is_ascii_alphanumeric() || c == b'+' || c == b'/';
+    match text.as_bytes() {
+        // 43 characters hold two bits more than 32 bytes: they are zero.
+        [digits @ .., last, b'='] if digits.len() == 42 => {
+            digits.iter().all(|c| is_base64(*c)) && b"AEIMQUYcgkosw048".contains(last)
+        }
+        _ => false,
+    }
+}
+
 /// A piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {

@@ -3,7 +3,7 @@
 
 use super::analysis::{Accept, Analysis, ClockNeed, Fallback, IdentityBinding, MAX_BYTES, Needs, Scope, South};
 use super::date::Day;
-use super::evidence::{Evidence, EvidenceKind};
+use super::evidence::{Evidence, EvidenceKind, is_wireguard_key};
 use super::facts::Activation;
 use super::protection::{Kind, Probe, Protection};
 use super::raw::{Raw, RawAccept, RawEvidence, RawNeeds, RawProtection, RawScope, RawSegment};
@@ -467,7 +467,13 @@ impl Reader<'_> {
         if let Some(at) = entry.max_age_s.as_ref().filter(|at| !(1..=3600).contains(at.get_ref())) {
             self.refuse(at, key, "max_age_s is not 1 to 3600", "max_age_s = 180");
         }
-        Some(Evidence::Live { probe: one_of!(self, Probe, probe, key)?, peer: entry.peer.clone(), max_age_s })
+        let probe = one_of!(self, Probe, probe, key)?;
+        let not_a_key = |at: &&Spanned<String>| probe == Probe::Wireguard && !is_wireguard_key(at.get_ref());
+        if let Some(at) = entry.peer.as_ref().filter(not_a_key) {
+            let problem = "peer is not the public key of a WireGuard peer: 32 bytes in base64, 44 characters";
+            self.refuse(at, key, problem, "`wg show` on this host lists the peers by their public keys");
+        }
+        Some(Evidence::Live { probe, peer: entry.peer.as_ref().map(|at| at.get_ref().clone()), max_age_s })
     }
 
     fn attested(

@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod facts;
 pub mod file;
 mod named;
+pub mod outlook;
 pub mod protection;
 mod raw;
 pub mod record;

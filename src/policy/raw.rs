@@ -100,6 +100,6 @@ pub(super) struct RawEvidence {
     pub(super) date: Option<Spanned<Datetime>>,
     pub(super) expires: Option<Spanned<Datetime>>,
     pub(super) probe: Option<Spanned<String>>,
-    pub(super) peer: Option<String>,
+    pub(super) peer: Option<Spanned<String>>,
     pub(super) max_age_s: Option<Spanned<u32>>,
 }

@@ -149,16 +149,27 @@ fn outcome(
     if let Some(outcome) = attested {
         return outcome;
     }
-    let accepted = analysis.accepts.iter().find(|accept| {
-        accept.segment == index
-            && accept.attacker == attacker
-            && accept.properties.contains(&property)
-            && dates.problem(Day(0), accept.expires).is_none()
+    let accepts = analysis.accepts.iter().filter(|accept| {
+        accept.segment == index && accept.attacker == attacker && accept.properties.contains(&property)
     });
-    match accepted {
-        Some(accept) => Outcome::AcceptedBy { by: accept.by.clone(), why: accept.why.clone() },
-        None => Outcome::Open { rule: open.0, why: open.1 },
+    let mut lapsed = None;
+    for accept in accepts {
+        match dates.problem(Day(0), accept.expires) {
+            None => return Outcome::AcceptedBy { by: accept.by.clone(), why: accept.why.clone() },
+            Some(_) if dates == Dates::On(None) => {
+                lapsed = Some("accepted, but dates do not count while the clock is not trusted".to_string());
+            }
+            Some(why) => lapsed = Some(format!("accepted, but that {why}")),
+        }
     }
+    let (rule, why) = open;
+    let why = match lapsed {
+        // That nothing protects is what was accepted.
+        Some(lapsed) if rule == Rule::Ta05 => lapsed,
+        Some(lapsed) => format!("{why}; {lapsed}"),
+        None => why,
+    };
+    Outcome::Open { rule, why }
 }
 
 /// Rules TA06 and TA07 for one protection.

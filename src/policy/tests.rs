@@ -357,7 +357,55 @@ fn s_05_an_open_south_is_dtls_with_a_standing_warning_or_refused_by_choice() {
     assert_eq!(site.decide(&[&refusing]).verdict, Verdict::Dtls(DtlsMode::Psk));
     let none = Site::local().decide(&[]);
     assert_eq!(outcome(&none), ("dtls-psk", &[Rule::Ta03, Rule::Ta12][..]));
-    assert_eq!(none.warnings, ["south side unanalysed"]);
+    let [warning] = none.warnings.as_slice() else { panic!("{none:?}") };
+    assert!(warning.starts_with("south side unanalysed: ") && warning.contains("TA09"), "{warning}");
+    // A server that has no clear address asks for no analysis, and could have none.
+    let mut secure = Site::local();
+    secure.server.uri = None;
+    let decision = secure.decide(&[]);
+    assert_eq!(outcome(&decision), ("dtls-psk", &[Rule::Ta11, Rule::Ta12][..]));
+    assert_eq!(decision.warnings, [""; 0]);
+}
+
+#[test]
+fn a_clock_that_is_not_trusted_is_named_with_its_remedy_and_what_is_accepted_as_such() {
+    let text = local("2027-05-02");
+    let with = |synchronised: Option<bool>, today: Option<&str>, text: &str| {
+        let mut site = Site::local();
+        site.facts.clock_synchronised = synchronised;
+        site.today = today.map(day);
+        site.decide(&[text])
+    };
+    let adrift = with(Some(false), Some("2026-12-01"), &text);
+    assert_eq!(adrift.rules, [Rule::Ta02, Rule::Ta12]);
+    for word in ["systemd-timesyncd", "chrony", "needs.clock = \"attested\""] {
+        assert!(adrift.reason.contains(word), "{}", adrift.reason);
+    }
+    let accepted: Vec<&str> =
+        adrift.objections.iter().filter(|one| one.rule == Rule::Ta05).map(|one| one.why.as_str()).collect();
+    assert_eq!(accepted.len(), 4, "{adrift:?}");
+    for why in accepted {
+        assert!(why.ends_with(": accepted, but dates do not count while the clock is not trusted"), "{why}");
+    }
+    let never = with(Some(true), None, &text);
+    assert!(never.reason.contains("policy rearm") && !never.reason.contains("chrony"), "{}", never.reason);
+    let lapsed = text.replace("expires = 2027-05-02 },\n]", "expires = 2026-11-03 },\n]");
+    assert_ne!(lapsed, text);
+    let decision = with(Some(true), Some("2026-12-01"), &lapsed);
+    assert!(decision.reason.contains("accepted, but that expired on 2026-11-03"), "{}", decision.reason);
+    // The remedy stands where the clock is the cause only.
+    let expired = with(Some(true), Some("2027-06-01"), &text);
+    assert!(expired.reason.contains("expired on 2027-05-02; so DTLS"), "{}", expired.reason);
+}
+
+#[test]
+fn an_invalid_file_stands_in_the_reason_by_its_first_problem_without_hints() {
+    let bad = local("2027-05-02").replace("\"lorawan-app\"", "\"lorawan-ap\"").replace("schema = 1", "schema = 2");
+    let decision = Site::local().decide(&[&bad]);
+    let start =
+        "an analysis is invalid, and could have spoken of this node: 0.toml:1: schema: is not 1 (and 1 more); so";
+    assert!(decision.reason.starts_with(start), "{}", decision.reason);
+    assert!(!decision.reason.contains('\n'), "{}", decision.reason);
 }
 
 #[test]

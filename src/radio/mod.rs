@@ -20,6 +20,8 @@ use lpwad_lorawan::{DataRate, RadioSheet, RxFrame, TxFrame, TxOutcome};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 
+/// How long a plugin that is started again may wait for the end of the one before it, which the kernel may hold.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a plugin may take for its `hello`.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a plugin may take from `configure` to `ready`.
@@ -99,6 +101,8 @@ pub struct Radio {
     pub unknown_facts: u64,
     /// What this run of the plugin said of its modem's network.
     pub said: Said,
+    /// When a start that nothing came of is given up. The first start waits for no other process, and has none.
+    start_until: Option<Duration>,
     /// Fault that this run of the plugin reported.
     reported: Option<String>,
     settings: Map<String, Value>,
@@ -131,6 +135,7 @@ impl Radio {
             clock_jumps: 0,
             unknown_facts: 0,
             said: Said::default(),
+            start_until: None,
             reported: None,
             settings,
             channels,
@@ -274,7 +279,8 @@ impl Radio {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         match self.state {
-            State::Starting | State::Stopping => None,
+            State::Stopping => None,
+            State::Starting => self.start_until,
             State::Hello { until } | State::Configuring { until } | State::Failed { until } => Some(until),
             State::Ready { .. } => {
                 let silent = self.last_line + silence();
@@ -291,8 +297,14 @@ impl Radio {
         match self.state {
             State::Failed { .. } => {
                 self.state = State::Starting;
+                self.start_until = Some(now + START_TIMEOUT);
                 self.starts += 1;
                 self.outputs.push_back(Output::Start);
+            }
+            State::Starting => {
+                let waited_s = START_TIMEOUT.as_secs();
+                let reason = format!("plugin could not be started for {waited_s} s: the one before it does not end");
+                self.fail(now, Cause::Silent, reason, true);
             }
             State::Hello { .. } => self.fail(now, Cause::Silent, "plugin says no hello".into(), true),
             State::Configuring { .. } => match self.reported.clone() {
@@ -307,7 +319,7 @@ impl Radio {
             State::Ready { .. } => {
                 self.fail(now, Cause::Silent, format!("plugin is silent for {} s", silence().as_secs()), true);
             }
-            State::Starting | State::Stopping => {}
+            State::Stopping => {}
         }
     }
 

@@ -210,6 +210,36 @@ fn the_end_of_an_earlier_run_is_no_news_and_reasons_do_not_pile_up() {
 }
 
 #[test]
+fn a_start_that_waits_for_a_process_that_does_not_end_is_given_up_and_tried_again() {
+    let mut radio = ready_radio();
+    radio.tick(S(40));
+    assert!(lost(&drain(&mut radio)).is_some());
+    let mut now = S(45);
+    for run in 2..=4 {
+        radio.tick(now);
+        assert_eq!((drain(&mut radio), radio.starts), (vec![Output::Start], run));
+        assert_eq!(radio.deadline(), Some(now + S(60)));
+        radio.tick(now + S(59));
+        assert_eq!(drain(&mut radio), []);
+        radio.tick(now + S(60));
+        let outputs = drain(&mut radio);
+        let [Output::Kill, Output::Lost { cause: Cause::Silent, reason, retry_in }] = outputs.as_slice() else {
+            panic!("{outputs:?}")
+        };
+        assert!(reason.contains("the one before it does not end"), "{reason}");
+        assert!(*retry_in >= S(1 << (run - 1)), "{retry_in:?}");
+        // What was given up is no news any more.
+        radio.started(now + S(60), run);
+        radio.exited(now + S(60), 1, "plugin was ended by signal 9");
+        assert_eq!((drain(&mut radio), radio.is_ready()), (vec![], false));
+        now += S(60) + *retry_in;
+    }
+    radio.tick(now);
+    radio.started(now + S(59), 5);
+    assert!(matches!(radio.state, State::Hello { .. }));
+}
+
+#[test]
 fn stop_is_said_and_not_followed_by_a_restart() {
     let mut radio = ready_radio();
     radio.stop();

@@ -1,6 +1,7 @@
 //! The command line: errors that name file, line, key and a hint; exit codes; the policy's gate.
 
 use crate::site::{Site, analysis, endpoint, eui, uplink};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 fn stderr(output: &Output) -> String {
@@ -63,6 +64,25 @@ fn usage_and_a_gateway_that_is_not_there_have_their_exit_codes() {
     let output = site.lpwad(&["status"]).output().unwrap();
     assert_eq!(output.status.code(), Some(69));
     assert!(stderr(&output).contains("hint:"), "{}", stderr(&output));
+    for command in [&["status"][..], &["node", "list"], &["policy", "explain", "x"], &["policy", "verify", "nowhere"]] {
+        let output = site.lpwad(&[command, &["--json"]].concat()).output().unwrap();
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert!(error["error"].is_string() && output.stdout.is_empty(), "{output:?}");
+        assert_eq!(error["exit_code"].as_i64(), output.status.code().map(i64::from), "{error}");
+    }
+}
+
+#[test]
+fn check_says_in_one_line_that_others_could_write_an_analysis_and_its_hint_once() {
+    let site = Site::new(1, "");
+    site.configure(1, "coap://127.0.0.1:5683");
+    let path = site.path("threat-analysis.d/test.toml");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let output = site.lpwad(&["check"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let verdict = said.lines().find(|line| line.contains("an analysis is invalid")).unwrap();
+    assert!(verdict.contains("has mode 0666: others could write it; and "), "{said}");
+    assert_eq!(said.matches("hint: chmod go-w").count(), 1, "{said}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::site::{Site, eui, small_server, uplink};
 use serde_json::{Value, json};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 fn text(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -136,4 +136,59 @@ fn files_are_written_and_checked_without_a_gateway() {
     let said = text(&checked);
     assert!(said.contains("site.toml:20: kind: \"lorawan-ap\" is not known"), "{said}");
     assert!(said.contains("did you mean \"lorawan-app\"?"), "{said}");
+}
+
+#[test]
+fn what_makes_a_file_without_mistakes_void_is_a_warning_of_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("site.toml");
+    let file = path.to_str().unwrap();
+    let lpwad =
+        |arguments: &[&str]| std::process::Command::new(env!("CARGO_BIN_EXE_lpwad")).args(arguments).output().unwrap();
+    let new = |arguments: &[&str]| lpwad(&[&["policy", "new", "--id", "TA-7", "--by", "j.doe"], arguments].concat());
+    assert!(new(&["--out", file]).status.success());
+    let check = |words: &[&str]| {
+        let (plain, json) = (lpwad(&["policy", "check", file]), lpwad(&["policy", "check", "--json", file]));
+        assert_eq!((plain.status.code(), json.status.code()), (Some(0), Some(0)), "{}", text(&plain));
+        let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+        let warnings = report[0]["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), words.len(), "{report}");
+        for (warning, word) in warnings.iter().zip(words) {
+            assert!(warning.as_str().unwrap().contains(word), "{word}: {report}");
+            assert!(text(&plain).contains(word), "{word}: {}", text(&plain));
+        }
+        text(&plain).split_once(", TA-7").unwrap().0.to_string()
+    };
+    assert_eq!(check(&[]), format!("{file}: ok"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(check(&["mode 0666"]), format!("{file}: ok, with 1 warning"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let written = std::fs::read_to_string(&path).unwrap();
+    let dated = |from: &str, to: &str| {
+        let lines = written.lines().map(|line| match line.split_once(" = ") {
+            Some(("reviewed", _)) => format!("reviewed = {from}"),
+            Some(("expires", _)) => format!("expires = {to}"),
+            _ => line.to_string(),
+        });
+        let accept = format!(
+            "accept = [{{ segment = \"host\", property = \"all\", attacker = \"host-user\", why = \"x\", by = [\"j.doe\"], \
+             expires = {to} }}]"
+        );
+        let text = lines.collect::<Vec<_>>().join("\n").replace("[scope]", &format!("{accept}\n[scope]"));
+        std::fs::write(&path, text).unwrap();
+    };
+    dated("2020-01-01", "2020-06-01");
+    let expired = ["it expired on 2020-06-01", "host-user on host does not count today: it expired on 2020-06-01"];
+    assert_eq!(check(&expired), format!("{file}: ok, with 2 warnings"));
+    dated("2090-01-01", "2090-06-01");
+    check(&["permits nothing before 2090-01-01"]);
+
+    let elsewhere = new(&["--server", "coap://10.0.0.1:5683"]);
+    assert_eq!(elsewhere.status.code(), Some(64), "{}", text(&elsewhere));
+    assert!(text(&elsewhere).contains("is not on this host") && text(&elsewhere).contains("hint:"));
+    let nowhere = dir.path().join("threat-analysis.d/site.toml");
+    let lost = new(&["--out", nowhere.to_str().unwrap()]);
+    assert_eq!(lost.status.code(), Some(73), "{}", text(&lost));
+    let hint = format!("hint: its directory is not there: install -d -m 755 {}", nowhere.parent().unwrap().display());
+    assert!(text(&lost).contains(&hint), "{}", text(&lost));
 }

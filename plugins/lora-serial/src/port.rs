@@ -11,7 +11,9 @@ use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 pub(crate) enum PortError {
     #[error("port {0} is not there: is the modem plugged in?")]
     Missing(PathBuf),
-    #[error("port {0} must not be opened by this user: it belongs to another group (often dialout)")]
+    #[error(
+        "port {0} must not be opened by this user: it belongs to another group (often dialout), or the unit's DeviceAllow= leaves it out"
+    )]
     Denied(PathBuf),
     #[error("port {path} is in use by {holder}")]
     InUse { path: PathBuf, holder: String },

@@ -1,14 +1,13 @@
 //! The handshakes of WireGuard tunnels, as facts. To ask for them needs CAP_NET_ADMIN, so root does it from a timer.
 
 use super::file::{FactFile, MAX_FACTS, is_interface};
+use crate::policy::evidence::is_wireguard_key;
 use crate::policy::facts::Seen;
 use crate::policy::protection::Probe;
 use std::process::Command;
 
 /// Name of the fact file.
 pub const FILE: &str = "wireguard.json";
-/// Characters of a public key: 32 bytes in base64.
-const KEY_CHARS: usize = 44;
 
 /// Asks `wg` (wireguard-tools) at `now_unix_s`.
 ///
@@ -37,7 +36,7 @@ pub fn facts(text: &str, now_unix_s: u64) -> Result<Vec<Seen>, String> {
     for (line, number) in text.lines().zip(1..) {
         let mut fields = line.split('\t');
         let seen = match (fields.next(), fields.next(), fields.next(), fields.next()) {
-            (Some(interface), Some(key), Some(handshake), None) if is_interface(interface) && is_key(key) => {
+            (Some(interface), Some(key), Some(handshake), None) if is_interface(interface) && is_wireguard_key(key) => {
                 handshake.parse::<u64>().ok().map(|at| {
                     let age_s = u32::try_from(now_unix_s.saturating_sub(at)).unwrap_or(u32::MAX);
                     let good = (1..=now_unix_s).contains(&at);
@@ -58,10 +57,6 @@ pub fn facts(text: &str, now_unix_s: u64) -> Result<Vec<Seen>, String> {
         }
     }
     Ok(facts)
-}
-
-fn is_key(text: &str) -> bool {
-    text.len() == KEY_CHARS && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
 }
 
 #[cfg(test)]
@@ -99,6 +94,8 @@ mod tests {
             format!("wg0\t{KEY}\tsoon\n"),
             format!("wg0\t{KEY}\t-1\n"),
             format!("wg0\t{}\t1\n", &KEY[1..]),
+            format!("wg0\t{}\t1\n", KEY.replace("g=", "h=")),
+            format!("wg0\t{}\t1\n", KEY.replace("g=", "==")),
             format!("wg0\t{KEY}\t1\tmore\n"),
         ] {
             let problem = facts(&format!("{good}{bad}"), 2).unwrap_err();

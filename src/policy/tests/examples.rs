@@ -41,9 +41,30 @@ const EXAMPLES: [(&str, &str, &str, Option<Rule>); 5] = [
     ),
 ];
 
+/// Public key of a WireGuard peer.
+const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+
+/// An example as somebody leaves it who has put in what it asks for.
+fn filled_in(text: &str) -> String {
+    text.replace("public key of the peer", KEY)
+}
+
+#[test]
+fn an_example_with_a_key_that_is_none_is_refused_by_line() {
+    let (_, text, ..) = EXAMPLES.into_iter().find(|(one, ..)| *one == "lorawan-wireguard").unwrap();
+    let bad = filled_in(text).replace(KEY, "public key of the peer");
+    let errors = Analysis::parse(Path::new("x.toml"), &bad).unwrap_err().to_string();
+    assert!(errors.starts_with("x.toml:34: evidence.wg: peer is not the public key of a WireGuard peer"), "{errors}");
+    assert!(errors.contains("hint: `wg show`") && errors.lines().count() == 2, "{errors}");
+    for bad in [&KEY[1..], &KEY.replace("g=", "h="), &format!("{KEY}\\n"), ""] {
+        assert!(Analysis::parse(Path::new("x"), &filled_in(text).replace(KEY, bad)).is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn examples_are_valid_and_decided_as_they_say() {
     for (name, text, uri, rule) in EXAMPLES {
+        let text = &filled_in(text);
         let analysis = Analysis::parse(Path::new(name), text).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(analysis.scope.server, uri.parse().unwrap(), "{name}");
         let site = Site { server: server(uri, Some("coaps://192.168.1.20")), ..Site::local() };
@@ -59,6 +80,7 @@ fn examples_are_valid_and_decided_as_they_say() {
 fn with_all_that_they_ask_for_the_examples_of_real_tunnels_would_permit_nosec() {
     for (name, bearer) in [("lorawan-wireguard", "wg0"), ("cellular-backhaul", "wwan0")] {
         let (_, text, uri, _) = EXAMPLES.into_iter().find(|(one, ..)| *one == name).unwrap();
+        let text = &filled_in(text);
         let mut site = Site { server: server(uri, Some("coaps://10.9.0.10:5684")), ..backhaul() };
         site.facts.bearer = Some(bearer.into());
         site.facts.seen.push(handshake(Some("wg0"), true));
@@ -69,13 +91,14 @@ fn with_all_that_they_ask_for_the_examples_of_real_tunnels_would_permit_nosec() 
 }
 
 fn handshake(interface: Option<&str>, good: bool) -> Seen {
-    let (peer, interface) = (Some("public key of the peer".into()), interface.map(str::to_string));
+    let (peer, interface) = (Some(KEY.into()), interface.map(str::to_string));
     Seen { probe: Probe::Wireguard, peer, interface, good, age_s: 5 }
 }
 
 #[test]
 fn s_05_only_a_handshake_on_the_bearer_speaks_for_a_tunnel() {
     let (_, text, uri, _) = EXAMPLES.into_iter().find(|(one, ..)| *one == "lorawan-wireguard").unwrap();
+    let text = &filled_in(text);
     let with = |facts: &[(Option<&str>, bool)], text: &str| {
         let mut site = Site { server: server(uri, Some("coaps://10.9.0.10:5684")), ..backhaul() };
         site.facts.bearer = Some("wg0".into());

@@ -33,7 +33,7 @@ confidentiality = false
 identity_binding = "source-port"
 [evidence]
 lorawan = { type = "live", probe = "lorawan" }
-wg = { type = "live", probe = "wireguard", peer = "peer", max_age_s = 180 }
+wg = { type = "live", probe = "wireguard", peer = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", max_age_s = 180 }
 letter = { type = "operator-letter", ref = "VPN-1", date = 2026-10-01, expires = 2027-02-01 }
 "#;
 
@@ -270,7 +270,7 @@ impl Seen {
         };
         let probed = |good, age_s| Probed {
             probe: Probe::Wireguard,
-            peer: Some("peer".into()),
+            peer: Some("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".into()),
             interface: Some("wg0".into()),
             good,
             age_s,
