@@ -6,7 +6,10 @@ use crate::gateway::event::Event;
 use log::kv::{Key, Source, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// The queue before the log, once logging was started.
+static QUEUE: OnceLock<Arc<LogQueue>> = OnceLock::new();
 
 /// Starts logging: to the journal if standard error is connected to it, else to standard error.
 pub fn start(verbose: bool) {
@@ -17,7 +20,7 @@ pub fn start(verbose: bool) {
         _ => Arc::new(Stderr),
     };
     let installed = match LogQueue::start(log.clone(), RECORDS_WAITING) {
-        Ok(queue) => log::set_boxed_logger(Box::new(queue)),
+        Ok(queue) => log::set_boxed_logger(Box::new(QUEUE.get_or_init(|| Arc::new(queue)).clone())),
         // Without a thread, the caller waits.
         Err(_) => log::set_boxed_logger(Box::new(log)),
     };
@@ -29,6 +32,11 @@ pub fn start(verbose: bool) {
 /// Waits until what was logged is written, for 2 s at most.
 pub fn finish() {
     log::logger().flush();
+}
+
+/// Records that were dropped because the log took none.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, |queue| queue.dropped())
 }
 
 /// Logs an event with its fields `LPWAD_EVENT`, `LPWAD_NODE`, `LPWAD_RADIO`, `LPWAD_SERVER` and those of its own.

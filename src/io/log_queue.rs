@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Log records that may wait to be written; what comes then is dropped, and the log says how many once it takes records again.
+/// Counted: `log_dropped`.
 pub(super) const RECORDS_WAITING: usize = 4096;
 /// How long the end of the daemon waits for the log to take what waits.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
@@ -50,6 +51,11 @@ impl LogQueue {
         let shared = queue.shared.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || shared.write_to(inner.as_ref()))?;
         Ok(queue)
+    }
+
+    /// Records that found the queue full.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared.state().dropped
     }
 }
 
@@ -198,6 +204,7 @@ mod tests {
             say("lpwad", &n.to_string());
             say("other", "nobody wants this");
         }
+        assert_eq!(queue.dropped(), 5);
         drop(held);
         queue.flush();
         let written = stalled.written.lock().unwrap();

@@ -393,6 +393,7 @@ impl Shell {
                     if let Some(answer) = answer.as_object_mut().filter(|_| wants_status) {
                         answer.insert("sessions".into(), self.sessions.status());
                         answer.insert("openssl".into(), library::name().into());
+                        answer.insert("log_dropped".into(), journal::dropped().into());
                     }
                     // The asker has gone.
                     drop(reply.send(answer));
