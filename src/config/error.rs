@@ -88,23 +88,25 @@ pub fn without_keys(text: &str) -> String {
     shown
 }
 
-/// How many hex digits stand in a row where `text` begins, and how many bytes of it they and what is between them take.
+/// How many hex digits stand in a row where `text` begins, and how many bytes of it they and what is between them take. A
+/// word that only begins like hex digits ends the row before it.
 fn row_of_digits(text: &str) -> (usize, usize) {
-    let (mut digits, mut end, mut between) = (0, 0, 0);
+    let (mut row, mut end) = (0, 0);
+    let (mut group, mut group_end, mut between) = (0, 0, 0);
     for (at, c) in text.char_indices() {
         match c {
-            _ if c.is_ascii_hexdigit() => {
-                digits += 1;
-                end = at + 1;
-                between = 0;
-            }
+            _ if c.is_ascii_hexdigit() => (group, group_end, between) = (group + 1, at + 1, 0),
             // The `x` of `0x`, whose zero was counted.
-            'x' | 'X' if text[..at].ends_with('0') => digits -= 1,
-            ' ' | ':' | '-' | '_' | ',' | '.' | '\t' | '\n' | ';' if between < 2 => between += 1,
+            'x' | 'X' if group == 1 && text.get(..at).is_some_and(|before| before.ends_with('0')) => group = 0,
+            ' ' | ':' | '-' | '_' | ',' | '.' | ';' | '\t' | '\n' if between < 2 => {
+                (row, end) = (row + group, group_end);
+                (group, between) = (0, between + 1);
+            }
+            _ if row > 0 && c.is_alphanumeric() => return (row, end),
             _ => break,
         }
     }
-    (digits, end)
+    (row + group, group_end)
 }
 
 impl std::error::Error for ConfigError {}
@@ -181,7 +183,7 @@ mod tests {
             format!("{{0x{}}}", bytes.join(", 0x")),
             format!("{}-{}", &key[..16], &key[16..]),
         ];
-        for key in written {
+        for key in &written {
             let error = ConfigError {
                 key: Some(format!("node.{key}")),
                 ..ConfigError::file("a.toml", format!("\"{key}\" is no number"))
@@ -205,6 +207,8 @@ mod tests {
         ] {
             assert_eq!(without_keys(text), text);
         }
+        let said = without_keys(&format!("/etc/{key}: cannot be read"));
+        assert_eq!(said, "/etc/(32 hex digits, which looks like a key: not shown): cannot be read");
         let half = "2b7e151628aed2a6abf7158809cf4f3";
         assert_eq!(without_keys(half), half, "31 digits");
     }
