@@ -58,8 +58,8 @@ const MODULES: [(&str, &[&str]); 12] = [
     ("config", &["lpwad_link", "lpwad_lorawan", "lpwad_lwm2m"]),
     // The shell reads analyses and plugins at the start, and frames lines; it knows nothing of LwM2M.
     ("io", &["config", "gateway", "policy", "store", "lpwad_dtls", "lpwad_link", "lpwad_lorawan"]),
-    // Keys are shown as hex, as everything else.
-    ("cli", &["config", "demo", "gateway", "io", "policy", "lpwad_link"]),
+    // Keys are shown as hex, as everything else. `check` tries the samples of profiles.
+    ("cli", &["codec", "config", "demo", "gateway", "io", "policy", "lpwad_link"]),
     ("demo", &["config", "io", "policy"]),
 ];
 

@@ -52,7 +52,7 @@ enum Command {
         #[arg(long)]
         verbose: bool,
     },
-    /// Check configuration, profiles, key files, plugins and threat analyses; say what would happen.
+    /// Check configuration, profiles, key files, plugins, state directory and threat analyses; say what would happen. Exit code 78: a mistake, or no node could open a session.
     Check,
     /// Show everything working without hardware, root or another program.
     Demo(demo::Arguments),
@@ -149,7 +149,10 @@ fn control_socket(command_line: Option<&Path>, config: Option<&Config>) -> PathB
 
 fn ask(arguments: &Arguments, request: &Request, show: fn(&serde_json::Value) -> String) -> ExitCode {
     // Somebody who may ask need not be allowed to read the keys: a configuration that cannot be read is passed over.
-    let config = sealed_keys::read_config(&arguments.config, arguments.state_dir.as_deref()).ok();
+    let (config, unread) = match sealed_keys::read_config(&arguments.config, arguments.state_dir.as_deref()) {
+        Ok(config) => (Some(config), None),
+        Err(errors) => (None, Some(errors)),
+    };
     let service = Path::new("/run/lpwad/control.sock");
     let path = match control_socket(arguments.state_dir.as_deref(), config.as_ref()) {
         path if arguments.state_dir.is_none() && !path.exists() && service.exists() => service.to_path_buf(),
@@ -159,7 +162,10 @@ fn ask(arguments: &Arguments, request: &Request, show: fn(&serde_json::Value) ->
         Ok(answer) => answer,
         Err(error) => {
             let hint = "is `lpwad run` running with the same --config and --state-dir?";
-            let problem = format!("no gateway answers at {}: {error}\n  hint: {hint}", path.display());
+            let note = unread.map_or_else(String::new, |errors| {
+                format!("\n  note: the configuration could not be read, so this may be the wrong place:\n{errors}")
+            });
+            let problem = format!("no gateway answers at {}: {error}\n  hint: {hint}{note}", path.display());
             return fail_as(arguments.json, exit::UNAVAILABLE, &problem);
         }
     };

@@ -1,7 +1,7 @@
 //! `lpwad policy`: why sessions open as they do, and the files that say so.
 
 use super::{ask, exit, fail_as, show_policy};
-use crate::config::{ConfigErrors, ServerUri, private_file};
+use crate::config::{ConfigError, ConfigErrors, ServerUri, private_file, read_text};
 use crate::gateway::control::Request;
 use crate::io::{Clock, sealed_keys};
 use crate::policy::analysis::Analysis;
@@ -125,10 +125,6 @@ pub(super) fn run(command: &Command, arguments: &super::Arguments) -> ExitCode {
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
-}
-
 fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
     let mut entries = Vec::new();
     let mut bad = false;
@@ -138,8 +134,8 @@ fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
             let analysis = Analysis::parse(path, &text)?;
             Ok::<_, ConfigErrors>(Analysis { signed_by: signed_by(path, text.as_bytes(), signers)?, ..analysis })
         };
-        let entry = match read(path).map(checked) {
-            Ok(Ok(analysis)) => {
+        let entry = match read_text(path).map_err(ConfigErrors::from).and_then(checked) {
+            Ok(analysis) => {
                 let (id, expires, by) = (&analysis.id, analysis.expires, &analysis.signed_by);
                 let warnings = warnings(path, &analysis, today);
                 if !json {
@@ -166,20 +162,13 @@ fn check(files: &[PathBuf], signers: Option<&Signers>, json: bool) -> ExitCode {
                     "warnings": warnings,
                 })
             }
-            Ok(Err(errors)) => {
+            Err(errors) => {
                 bad = true;
                 if !json {
                     eprintln!("{errors}");
                 }
-                let entry = |error: &crate::config::ConfigError| json!({ "line": error.line, "key": error.key, "problem": error.problem, "hint": error.hint });
-                json!({ "file": path, "ok": false, "errors": errors.0.iter().map(entry).collect::<Vec<_>>() })
-            }
-            Err(problem) => {
-                bad = true;
-                if !json {
-                    eprintln!("lpwad: {problem}");
-                }
-                json!({ "file": path, "ok": false, "errors": [{ "problem": problem }] })
+                let errors: Vec<Value> = errors.0.iter().map(ConfigError::to_json).collect();
+                json!({ "file": path, "ok": false, "errors": errors })
             }
         };
         entries.push(entry);
@@ -201,9 +190,10 @@ fn warnings(path: &Path, analysis: &Analysis, today: Option<Day>) -> Vec<String>
 }
 
 fn verify(path: &Path, json: bool) -> ExitCode {
-    let text = match read(path) {
+    // From a pipe as well.
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(problem) => return fail_as(json, exit::IO, &problem),
+        Err(error) => return fail_as(json, exit::IO, &format!("{}: cannot be read: {error}", path.display())),
     };
     match Record::verify_all(&text) {
         Ok(records) if records.is_empty() => fail_as(json, exit::DATA, &format!("{}: holds no record", path.display())),

@@ -3,7 +3,7 @@
 mod cayenne_lpp;
 
 use crate::config::Profile;
-use crate::config::profile::Codec;
+use crate::config::profile::{Codec, Sample};
 use lpwad_lwm2m::{Path, Reading, Value};
 
 /// What a payload meant.
@@ -25,6 +25,55 @@ pub fn decode(profile: &Profile, fport: u8, payload: &[u8], unix_ms: Option<u64>
     let raw = (Path::resource_instance(19, u16::from(fport), 0, 0), Value::Opaque(payload.to_vec()));
     let reading = |(path, value)| Reading { path, value, at_unix_ms: unix_ms };
     Decoded { readings: values.into_iter().chain([raw]).map(reading).collect(), problem }
+}
+
+/// What a sample of a profile says that is not so; `None` if it is as it says. What it does not speak of is not looked at.
+#[must_use]
+pub fn sample_mistake(profile: &Profile, sample: &Sample) -> Option<String> {
+    let decoded = decode(profile, sample.fport, &sample.payload, None);
+    let understood = decoded.readings.iter().map(|reading| format!("{} = {}", reading.path, shown(&reading.value)));
+    let understood = understood.collect::<Vec<_>>().join(", ");
+    if let Some(problem) = decoded.problem {
+        return Some(format!("the payload is not understood ({problem}); what is: {understood}"));
+    }
+    sample.expect.iter().find_map(|(path, expected)| {
+        let at = |path: &Path| decoded.readings.iter().find(|reading| reading.path == *path);
+        let Some(reading) = path.parse().ok().and_then(|path: Path| at(&path)) else {
+            return Some(format!("{path} is expected, and not in the payload; what is: {understood}"));
+        };
+        let is = shown(&reading.value);
+        (!equal(&reading.value, expected)).then(|| format!("{path} is {is}, not {expected}"))
+    })
+}
+
+/// A number may differ by what a file of decimal digits cannot say.
+fn equal(value: &Value, expected: &toml::Value) -> bool {
+    let number = expected.as_float().or_else(|| expected.as_integer().map(|integer| integer as f64));
+    let near = |value: f64| number.is_some_and(|number| (value - number).abs() < 1e-9);
+    match value {
+        Value::Float(value) => near(*value),
+        Value::Integer(value) | Value::Time(value) => near(*value as f64),
+        Value::Unsigned(value) => near(*value as f64),
+        Value::Boolean(value) => expected.as_bool() == Some(*value),
+        Value::String(value) => expected.as_str() == Some(value),
+        Value::Opaque(bytes) => {
+            expected.as_str().is_some_and(|text| text.eq_ignore_ascii_case(&lpwad_link::hex::encode(bytes)))
+        }
+        _ => false,
+    }
+}
+
+/// As it is written in a sample.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Float(value) => value.to_string(),
+        Value::Integer(value) | Value::Time(value) => value.to_string(),
+        Value::Unsigned(value) => value.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::String(value) => format!("\"{value}\""),
+        Value::Opaque(bytes) => format!("\"{}\"", lpwad_link::hex::encode(bytes)),
+        other => format!("{other:?}"),
+    }
 }
 
 /// The payload for a write of `value` to `path`; `None` is an Execute.
@@ -60,28 +109,15 @@ mod tests {
     use super::*;
     use crate::config::profile::read_all;
 
-    fn number(value: &toml::Value) -> Option<f64> {
-        value.as_float().or_else(|| value.as_integer().map(|i| i as f64))
-    }
-
     #[test]
     fn every_sample_of_every_embedded_profile_decodes_as_it_says() {
         let mut samples = 0;
-        for profile in read_all(&[]).unwrap().values() {
+        for profile in read_all(&[]).0.values() {
             assert!(!profile.sample.is_empty(), "{} has no sample", profile.name);
             for sample in &profile.sample {
+                assert_eq!(sample_mistake(profile, sample), None);
                 let decoded = decode(profile, sample.fport, &sample.payload, None);
-                assert_eq!(decoded.problem, None);
                 assert_eq!(decoded.readings.len(), sample.expect.len() + 1, "and the raw payload");
-                for (path, expected) in &sample.expect {
-                    let path: Path = path.parse().unwrap();
-                    let reading = decoded.readings.iter().find(|reading| reading.path == path).unwrap();
-                    match &reading.value {
-                        Value::Float(value) => assert!((value - number(expected).unwrap()).abs() < 1e-9),
-                        Value::Boolean(value) => assert_eq!(Some(*value), expected.as_bool()),
-                        other => panic!("{other:?}"),
-                    }
-                }
                 samples += 1;
             }
         }
@@ -89,8 +125,56 @@ mod tests {
     }
 
     #[test]
+    fn the_profile_in_the_manual_is_one_and_shows_the_defaults() {
+        let manual = include_str!("../../docs/howto/profiles.md");
+        let text = manual.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let profile = Profile::parse(std::path::Path::new("profiles.md"), text).unwrap();
+        assert_eq!(profile.downlink, crate::config::profile::Downlink::default());
+        assert!(!profile.device.model.is_empty() && profile.lifetime_s.is_some() && profile.stale_after_s.is_some());
+        assert!(!profile.actuator.is_empty() && !profile.command.is_empty() && profile.power.is_some());
+        assert_eq!(profile.sample.iter().find_map(|sample| sample_mistake(&profile, sample)), None);
+        assert!(!profile.sample.is_empty());
+    }
+
+    #[test]
+    fn what_a_sample_says_wrongly_is_named_with_what_is_so() {
+        let profile = |codec: &str, sample: &str| {
+            let text = format!("name = 'x'\ncodec = '{codec}'\nexpect_uplink_s = 900\n[[sample]]\nfport = 2\n{sample}");
+            let profile = Profile::parse(std::path::Path::new("x.toml"), &text).unwrap();
+            sample_mistake(&profile, &profile.sample[0])
+        };
+        for (codec, sample, want) in [
+            ("cayenne-lpp", "payload = '01670110'\nexpect = { '/3303/1/5700' = 27.2 }", None),
+            ("cayenne-lpp", "payload = '016700fa'\nexpect = { '/3303/1/5700' = 25 }", None),
+            ("cayenne-lpp", "payload = '010001'\nexpect = { '/3200/1/5500' = true }", None),
+            ("cayenne-lpp", "payload = '0187ff8000'\nexpect = { '/3335/1/5706' = '#ff8000' }", None),
+            ("raw", "payload = '2A00'\nexpect = { '/19/2/0/0' = '2a00' }", None),
+            (
+                "cayenne-lpp",
+                "payload = '01670110'\nexpect = { '/3303/1/5700' = 27.3 }",
+                Some("/3303/1/5700 is 27.2, not 27.3"),
+            ),
+            (
+                "cayenne-lpp",
+                "payload = '01670110'\nexpect = { '/3303/2/5700' = 27.2 }",
+                Some(
+                    "/3303/2/5700 is expected, and not in the payload; what is: /3303/1/5700 = 27.2, /19/2/0/0 = \"01670110\"",
+                ),
+            ),
+            (
+                "cayenne-lpp",
+                "payload = '0163ff'\nexpect = {}",
+                Some("the payload is not understood (unknown type); what is: /19/2/0/0 = \"0163ff\""),
+            ),
+            ("cayenne-lpp", "payload = '010001'\nexpect = { '/3200/1/5500' = 1 }", Some("/3200/1/5500 is true, not 1")),
+        ] {
+            assert_eq!(profile(codec, sample).as_deref(), want, "{sample}");
+        }
+    }
+
+    #[test]
     fn write_to_the_actuator_becomes_channel_value_end() {
-        let profiles = read_all(&[]).unwrap();
+        let (profiles, _) = read_all(&[]);
         let profile = &profiles["cayenne-lpp"];
         let path = Path::resource(3306, 0, 5850);
         assert_eq!(encode(profile, path, Some(&Value::Boolean(true))).unwrap(), [0x00, 0x00, 0x64, 0xFF]);

@@ -4,6 +4,7 @@ use super::error::{ConfigError, line_of, nearest};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -25,6 +26,16 @@ impl<T> At<T> {
     /// Says in which file (index into [`Sources`]) the value stands.
     pub fn place(&mut self, file: usize) {
         self.file = file;
+    }
+
+    /// The place alone.
+    pub fn here(&self) -> At<()> {
+        self.inside(self.offset)
+    }
+
+    /// Another place in the same file.
+    pub fn inside(&self, offset: usize) -> At<()> {
+        At { value: (), offset, file: self.file }
     }
 }
 
@@ -69,15 +80,39 @@ pub enum Secrecy {
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str, secrecy: Secrecy) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| line_of(text, span.start));
-        let key = line.and_then(|line| text.lines().nth(line - 1)).and_then(key_of_line);
+        let text_of_line = line.and_then(|line| text.lines().nth(line - 1)).unwrap_or_default();
+        let message = error.message().trim();
         if secrecy == Secrecy::Secret {
-            let problem = "not a valid entry of a key file".to_string();
-            let hint = "one table per node, its name in quotes: [\"<DevEUI>\"], then app_key = \"<32 hex digits>\"";
-            return ConfigError { file: path.into(), line, key: None, problem, hint: Some(hint.into()) };
+            let (problem, hint) = without_values(message);
+            return ConfigError { file: path.into(), line, key: None, problem: problem.into(), hint: Some(hint) };
         }
-        let hint = hint_of(error.message());
-        ConfigError { file: path.into(), line, key, problem: error.message().trim().replace('\n', "; "), hint }
+        let (key, hint) = (key_of_line(text_of_line), hint_of(message, text_of_line));
+        ConfigError { file: path.into(), line, key, problem: message.replace('\n', "; "), hint }
     })
+}
+
+/// The line of a key of a text that is TOML: names, and numbers in lists from 0, with dots between (`actuator.1.path`). Of what
+/// is not there: the line of what it would be in.
+pub fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let (mut found, mut within) = (None, None::<&DeValue<'_>>);
+    for part in key.split('.') {
+        let in_table =
+            |table: &DeTable<'_>| table.iter().find(|(name, _)| name.get_ref() == part).map(|(name, _)| name.span());
+        let (span, value) = match within {
+            None => (in_table(root.get_ref()), root.get_ref().get(part)),
+            Some(DeValue::Table(table)) => (in_table(table), table.get(part)),
+            Some(DeValue::Array(list)) => {
+                let value = part.parse().ok().and_then(|number: usize| list.get(number));
+                (value.map(toml::Spanned::span), value)
+            }
+            Some(_) => (None, None),
+        };
+        let (Some(span), Some(value)) = (span, value) else { break };
+        found = Some(line_of(text, span.start));
+        within = Some(value.get_ref());
+    }
+    found
 }
 
 fn key_of_line(line: &str) -> Option<String> {
@@ -86,14 +121,51 @@ fn key_of_line(line: &str) -> Option<String> {
     plain.then(|| key.to_string())
 }
 
-/// For "unknown field `x`, expected one of `a`, `b`": the candidate that is near to `x`.
-fn hint_of(message: &str) -> Option<String> {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (wrong, candidates) = quoted.split_first()?;
-    if !message.starts_with("unknown") {
-        return None;
+/// What to do about an error of the parser in this line.
+fn hint_of(message: &str, line: &str) -> Option<String> {
+    let table = line.trim().trim_start_matches('[').split(']').next().unwrap_or_default();
+    if line.trim().starts_with('[') && message.starts_with("invalid type: map, expected a sequence") {
+        return Some(format!("two brackets, because there can be several: [[{table}]]"));
     }
-    nearest(wrong, candidates.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+    // A list of tables is taken for the fields of one, in order.
+    if line.trim().starts_with("[[") && message.starts_with("invalid type: map, ") {
+        return Some(format!("one bracket, because there is only one: [{table}]"));
+    }
+    near_field(message).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// For "unknown field `x`, expected one of `a`, `b`": the one of `a` and `b` that is near to `x`.
+fn near_field(message: &str) -> Option<&str> {
+    let (wrong, known) = message.strip_prefix("unknown")?.rsplit_once(", expected ")?;
+    nearest(wrong.split('`').nth(1)?, known.split('`').skip(1).step_by(2))
+}
+
+/// What an error of the parser is about, and what to do, in words that hold nothing of what was read.
+fn without_values(message: &str) -> (&'static str, String) {
+    let form = "app_key = \"<32 hex digits>\"";
+    if message.starts_with("duplicate key") {
+        return ("a node or a field that stands twice", "one table for each node, and each field in it once".into());
+    }
+    if message.starts_with("unknown field") {
+        let known = message.rsplit_once(", expected ").map_or("", |(_, known)| known);
+        let hint = match near_field(message) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("a table has {known}"),
+        };
+        return ("a field that key files do not have", hint);
+    }
+    // Hex digits without quotes are read as a number.
+    let bare = ["type", "integer", "number", "mantissa", "exponent", "float", "date", "time"];
+    if message.starts_with("invalid") && bare.iter().any(|word| message.contains(word))
+        || message.contains("must be quoted")
+    {
+        return (
+            "a value that is not text in quotes, or a field outside a table",
+            format!("[\"<DevEUI>\"], then {form}"),
+        );
+    }
+    let hint = format!("one table per node, its name in quotes: [\"<DevEUI>\"], then {form}");
+    ("not a valid entry of a key file", hint)
 }
 
 /// Declares a raw section of the configuration: every field optional and placed, so that sections of several files
@@ -133,6 +205,43 @@ mod tests {
         let error = parse::<Sample>(Path::new("a.toml"), "name = \"x\"\ncuont = 3\n", Secrecy::Public).unwrap_err();
         assert_eq!((error.line, error.key.as_deref()), (Some(2), Some("cuont")));
         assert_eq!(error.hint.as_deref(), Some("did you mean `count`?"));
+    }
+
+    #[test]
+    fn brackets_that_are_too_few_or_too_many_are_named() {
+        #[derive(Debug, Deserialize)]
+        struct File {
+            #[serde(rename = "many", default)]
+            _many: Vec<Sample>,
+            #[serde(rename = "one", default)]
+            _one: Sample,
+        }
+        for (text, hint) in [
+            ("\n[many]\nname = 'x'\n", "two brackets, because there can be several: [[many]]"),
+            ("\n[[one]]\ncount = 1\n", "one bracket, because there is only one: [one]"),
+        ] {
+            let error = parse::<File>(Path::new("a.toml"), text, Secrecy::Public).unwrap_err();
+            assert_eq!((error.line, error.hint.as_deref()), (Some(2), Some(hint)), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_tables_and_lists() {
+        let text = "a = 1\nlist = [\n  1,\n  2]\n[t]\nb = { c = 1 }\n[[many]]\nx = 1\n\n[[many]]\nx = 2\n";
+        for (key, line) in [
+            ("a", 1),
+            ("list.1", 4),
+            ("t", 5),
+            ("t.b.c", 6),
+            ("many.0.x", 8),
+            ("many.1", 10),
+            ("many.1.x", 11),
+            ("many.1.y", 10),
+            ("t.none", 5),
+        ] {
+            assert_eq!(line_of_key(text, key), Some(line), "{key}");
+        }
+        assert_eq!(line_of_key(text, "none"), None);
     }
 
     #[test]

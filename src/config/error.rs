@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// One thing wrong in a file of the user. `Display` is one line, two with a hint.
+/// One thing wrong in a file of the user. `Display` is one line, two with a hint. What looks like a key is in neither, and not
+/// in [`ConfigError::to_json`]: people paste keys into the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file, or the directory if that is what cannot be read.
@@ -30,6 +31,18 @@ impl ConfigError {
         self.hint = Some(hint.into());
         self
     }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file.display().to_string(),
+            "line": self.line,
+            "key": self.key.as_deref().map(without_keys),
+            "problem": without_keys(&self.problem),
+            "hint": self.hint.as_deref().map(without_keys),
+        })
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -40,14 +53,60 @@ impl fmt::Display for ConfigError {
         }
         write!(f, ": ")?;
         if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
+            write!(f, "{}: ", without_keys(key))?;
         }
-        write!(f, "{}", self.problem)?;
+        write!(f, "{}", without_keys(&self.problem))?;
         if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", without_keys(hint))?;
         }
         Ok(())
     }
+}
+
+/// Fewest hex digits that may be a key: 16 bytes.
+const KEY_DIGITS: usize = 32;
+
+/// A text in which nothing looks like a key: 32 or more hex digits in a row, also with what people put between them, such as
+/// `2b:7e`, `2B 7E` or `0x2b, 0x7e`.
+#[must_use]
+pub fn without_keys(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(start);
+        let (digits, end) = row_of_digits(from);
+        let (row, behind) = from.split_at(end);
+        shown.push_str(before);
+        if digits >= KEY_DIGITS {
+            shown.push_str(&format!("({digits} hex digits, which looks like a key: not shown)"));
+        } else {
+            shown.push_str(row);
+        }
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// How many hex digits stand in a row where `text` begins, and how many bytes of it they and what is between them take. A
+/// word that only begins like hex digits ends the row before it.
+fn row_of_digits(text: &str) -> (usize, usize) {
+    let (mut row, mut end) = (0, 0);
+    let (mut group, mut group_end, mut between) = (0, 0, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if c.is_ascii_hexdigit() => (group, group_end, between) = (group + 1, at + 1, 0),
+            // The `x` of `0x`, whose zero was counted.
+            'x' | 'X' if group == 1 && text.get(..at).is_some_and(|before| before.ends_with('0')) => group = 0,
+            ' ' | ':' | '-' | '_' | ',' | '.' | ';' | '\t' | '\n' if between < 2 => {
+                (row, end) = (row + group, group_end);
+                (group, between) = (0, between + 1);
+            }
+            _ if row > 0 && c.is_alphanumeric() => return (row, end),
+            _ => break,
+        }
+    }
+    (row + group, group_end)
 }
 
 impl std::error::Error for ConfigError {}
@@ -109,6 +168,50 @@ pub fn line_of(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_key_is_in_no_error() {
+        let key = "2b7e151628aed2a6abf7158809cf4f3c";
+        let bytes: Vec<&str> = (0..32).step_by(2).map(|at| &key[at..at + 2]).collect();
+        let written = [
+            key.to_string(),
+            key.to_uppercase(),
+            format!("{key}{key}"),
+            bytes.join(":"),
+            bytes.join(" "),
+            bytes.join(", "),
+            format!("{{0x{}}}", bytes.join(", 0x")),
+            format!("{}-{}", &key[..16], &key[16..]),
+        ];
+        for key in &written {
+            let error = ConfigError {
+                key: Some(format!("node.{key}")),
+                ..ConfigError::file("a.toml", format!("\"{key}\" is no number"))
+            };
+            let error = error.hint(format!("did you mean {key}?"));
+            for said in [error.to_string(), error.to_json().to_string()] {
+                assert!(
+                    !said.contains("7e") && !said.to_lowercase().contains("ae") && !said.contains("4f"),
+                    "{key}: {said}"
+                );
+                assert_eq!(said.matches("which looks like a key: not shown").count(), 3, "{said}");
+                assert!(said.contains("is no number"), "{said}");
+            }
+        }
+        for text in [
+            "70b3d57ed0001234 is the endpoint of both 70b3d57ed0001234 and 70b3d57ed0001235",
+            "863000000 Hz is outside 863000000 to 870000000 Hz",
+            "2001:db8::1 is no host; a bad face, 0xc0ffee, ",
+            "\u{e9}a\u{e9} 0x",
+            "",
+        ] {
+            assert_eq!(without_keys(text), text);
+        }
+        let said = without_keys(&format!("/etc/{key}: cannot be read"));
+        assert_eq!(said, "/etc/(32 hex digits, which looks like a key: not shown): cannot be read");
+        let half = "2b7e151628aed2a6abf7158809cf4f3";
+        assert_eq!(without_keys(half), half, "31 digits");
+    }
 
     #[test]
     fn both_ways_to_find_a_line_agree_at_every_byte() {

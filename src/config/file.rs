@@ -3,7 +3,10 @@
 
 use super::document::{At, Secrecy, Sources, parse, section};
 use super::error::{ConfigError, ConfigErrors};
+use super::private_file;
 use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration file in bytes.
@@ -27,6 +30,9 @@ section! {
     }
 }
 
+/// Settings of a plugin, by names that know where they stand.
+pub type Settings = BTreeMap<toml::Spanned<String>, toml::Value>;
+
 section! {
     /// `[[radio]]`
     Radio {
@@ -37,7 +43,7 @@ section! {
         /// Who starts the plugin.
         attach: String,
         /// The plugin's own settings.
-        settings: toml::Table,
+        settings: Settings,
     }
 }
 
@@ -160,7 +166,10 @@ pub struct Layers {
 pub fn read(path: &Path) -> Result<Layers, ConfigErrors> {
     let mut layers = Layers::default();
     let mut errors = Vec::new();
-    if let Err(error) = read_text(path).and_then(|text| layers.add(path, text)) {
+    if std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        let hint = "name another file with --config, or start from config/lpwad.toml";
+        errors.push(ConfigError::file(path, "is not there").hint(hint));
+    } else if let Err(error) = read_text(path).and_then(|text| layers.add(path, text)) {
         errors.push(error);
     }
     let conf_d = path.parent().unwrap_or(Path::new(".")).join("conf.d");
@@ -189,23 +198,36 @@ pub fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 
 /// The text of a public file, at most 8 MiB.
 pub fn read_text(path: &Path) -> Result<String, ConfigError> {
-    use std::io::Read;
-    let fail = |error: std::io::Error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Some("name another file with --config, or start from config/lpwad.toml".to_string())
-            }
-            _ => None,
-        };
-        ConfigError { hint, ..ConfigError::file(path, format!("cannot be read: {error}")) }
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
-    if read as u64 > MAX_BYTES {
-        return Err(ConfigError::file(path, format!("larger than {MAX_BYTES} bytes")));
+    let bytes = read_public(path, MAX_BYTES)?;
+    String::from_utf8(bytes).map_err(|error| not_text(path, error.as_bytes(), error.utf8_error().valid_up_to()))
+}
+
+/// An error at the first byte that is no UTF-8.
+pub(super) fn not_text(path: &Path, bytes: &[u8], valid_up_to: usize) -> ConfigError {
+    let line = 1 + bytes.iter().take(valid_up_to).filter(|byte| **byte == b'\n').count();
+    let problem = "is not UTF-8 text here";
+    ConfigError { line: Some(line), ..ConfigError::file(path, problem) }
+        .hint("save the file as UTF-8, or use plain ASCII")
+}
+
+/// Reads a public file of at most `max` bytes. Links are followed; what is no regular file is refused, and nobody waits for it.
+pub(super) fn read_public(path: &Path, max: u64) -> Result<Vec<u8>, ConfigError> {
+    let fail = |error: std::io::Error| ConfigError::file(path, format!("cannot be read: {error}"));
+    let file = private_file::open_at_once(path, true).map_err(fail)?;
+    let meta = file.metadata().map_err(fail)?;
+    if meta.is_dir() {
+        return Err(ConfigError::file(path, "is a directory, not a file").hint("name the file in it"));
     }
-    Ok(text)
+    if !meta.is_file() {
+        let hint = "what is read here lies in a file: a pipe, a socket or a device has no place";
+        return Err(ConfigError::file(path, "is not a regular file").hint(hint));
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > max {
+        return Err(ConfigError::file(path, format!("larger than {max} bytes")));
+    }
+    Ok(bytes)
 }
 
 impl Layers {
@@ -239,8 +261,8 @@ fn merge<S>(
     name: impl Fn(&S) -> Option<&At<String>>,
     overlay: impl Fn(&mut S, S),
 ) -> Result<(), ConfigError> {
-    let mut seen = std::collections::BTreeSet::new();
-    let mut index: std::collections::BTreeMap<String, usize> = list
+    let mut seen = BTreeSet::new();
+    let mut index: BTreeMap<String, usize> = list
         .iter()
         .enumerate()
         .filter_map(|(at, section)| name(section).map(|n| (n.value.to_lowercase(), at)))

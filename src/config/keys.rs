@@ -3,12 +3,14 @@
 use super::credential::{Credential, Secret};
 use super::document::{Secrecy, parse};
 use super::error::{ConfigError, Lines};
+use super::file::not_text;
 pub use super::private_file::Origin;
 use super::private_file::read as read_private;
 use super::weak::weakness;
 use lpwad_lorawan::{DevEui, Key};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use toml::Spanned;
 use zeroize::Zeroizing;
@@ -151,12 +153,16 @@ pub fn read(path: &Path, origin: Origin) -> Result<KeyFile, ConfigError> {
 /// # Errors
 /// It cannot be read, is not private, or is no text.
 pub fn text(path: &Path, origin: Origin) -> Result<Zeroizing<String>, ConfigError> {
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let hint = "`lpwad key import --app-key NODE` makes it, mode 0600; its form is in docs/howto/keys.md";
+        return Err(ConfigError::file(path, "key file is not there").hint(hint));
+    }
     let mut bytes = read_private(path, origin, "key file", MAX_BYTES)?;
     match String::from_utf8(std::mem::take(&mut *bytes)) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => {
-            drop(Zeroizing::new(error.into_bytes()));
-            Err(ConfigError::file(path, "key file is not UTF-8 text"))
+            let valid_up_to = error.utf8_error().valid_up_to();
+            Err(not_text(path, &Zeroizing::new(error.into_bytes()), valid_up_to))
         }
     }
 }
@@ -169,7 +175,7 @@ pub fn text(path: &Path, origin: Origin) -> Result<Zeroizing<String>, ConfigErro
 pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
     let raw: BTreeMap<Spanned<String>, RawKeys> = parse(path, text, Secrecy::Secret)?;
     let lines_of_file = Lines::of(text);
-    let mut keys = KeyFile::new();
+    let (mut keys, mut lines_of_tables) = (KeyFile::new(), BTreeMap::new());
     for (name, entry) in raw {
         let line = lines_of_file.line_of(name.span().start);
         // What stands in the place of a DevEUI may be a key: it is not repeated.
@@ -182,8 +188,12 @@ pub fn parse_text(path: &Path, text: &str) -> Result<KeyFile, ConfigError> {
         })?;
         let mut table = Table { path, lines_of_file: &lines_of_file, dev_eui, line, lines: BTreeMap::new() };
         let node = table.node(entry)?;
-        if keys.insert(dev_eui, node).is_some() {
-            return Err(table.error("", "this DevEUI stands twice in the file"));
+        keys.insert(dev_eui, node);
+        // In another letter case it is another name to TOML, and not in the order of the file.
+        if let Some(other) = lines_of_tables.insert(dev_eui, line) {
+            table.line = line.max(other);
+            let problem = format!("this DevEUI stands twice in the file, first in line {}", line.min(other));
+            return Err(table.error("", problem).hint("one table for each node; letter case does not matter"));
         }
     }
     Ok(keys)

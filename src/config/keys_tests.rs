@@ -23,7 +23,7 @@ fn parsed(fields: &str) -> Result<NodeKeys, ConfigError> {
 #[test]
 fn good_file_is_read() {
     let dir = write(0o600, &format!("{EUI}app_key = \"{KEY}\"\n"));
-    let keys = read(&dir.path().join("keys.toml"), Origin::File).unwrap();
+    let keys = read(&dir.path().join("keys.toml"), Origin::File { user: None }).unwrap();
     let node = &keys[&"70b3d57ed0001234".parse().unwrap()];
     assert_eq!(node.app_key.as_ref().unwrap().expose()[0], 0x2b);
     assert_eq!(node.line("app_key"), Some(2));
@@ -35,7 +35,8 @@ fn s_39_keys_of_16_32_64_bytes_and_identities_of_1_and_128_bytes_are_read_to_the
     for psk in [KEY.to_string(), long.into(), format!("{long}{KEY}{KEY}")] {
         for identity in ["i".to_string(), "é".repeat(64)] {
             let keys = parsed(&format!("psk_identity = \"{identity}\"\npsk = \"{psk}\"")).unwrap();
-            let credential = keys.dtls.unwrap().credential(Path::new("keys.toml"), Origin::File, "ep").unwrap();
+            let credential =
+                keys.dtls.unwrap().credential(Path::new("keys.toml"), Origin::File { user: None }, "ep").unwrap();
             let Credential::Psk { identity: read, key } = credential else { panic!("a PSK") };
             assert_eq!((read, lpwad_link::hex::encode(key.expose())), (identity.into_bytes(), psk.clone()));
         }
@@ -46,7 +47,8 @@ fn s_39_keys_of_16_32_64_bytes_and_identities_of_1_and_128_bytes_are_read_to_the
 fn p_05_an_identity_that_is_no_text_stands_in_hex_and_one_that_is_missing_is_the_endpoint() {
     for (fields, wanted) in [("psk_identity_hex = \"ff80fe\"", &[0xff, 0x80, 0xfe][..]), ("", b"ep")] {
         let keys = parsed(&format!("psk = \"{KEY}\"\n{fields}")).unwrap();
-        let credential = keys.dtls.unwrap().credential(Path::new("keys.toml"), Origin::File, "ep").unwrap();
+        let credential =
+            keys.dtls.unwrap().credential(Path::new("keys.toml"), Origin::File { user: None }, "ep").unwrap();
         let Credential::Psk { identity, .. } = credential else { panic!("a PSK") };
         assert_eq!(identity, wanted);
     }
@@ -55,12 +57,22 @@ fn p_05_an_identity_that_is_no_text_stands_in_hex_and_one_that_is_missing_is_the
 #[test]
 fn readable_by_others_or_behind_a_link_is_refused_with_a_hint() {
     let dir = write(0o640, &format!("{EUI}app_key = \"{KEY}\"\n"));
-    let error = read(&dir.path().join("keys.toml"), Origin::File).unwrap_err();
+    let error = read(&dir.path().join("keys.toml"), Origin::File { user: None }).unwrap_err();
     assert!(error.problem.contains("0640") && error.hint.unwrap().starts_with("chmod 600"));
     assert!(read(&dir.path().join("keys.toml"), Origin::Credential).is_ok());
     let link = dir.path().join("link.toml");
     std::os::unix::fs::symlink(dir.path().join("keys.toml"), &link).unwrap();
-    assert!(read(&link, Origin::File).unwrap_err().problem.contains("link"));
+    assert!(read(&link, Origin::File { user: None }).unwrap_err().problem.contains("link"));
+}
+
+#[test]
+fn a_key_file_that_is_not_there_or_no_text_says_what_to_do() {
+    let dir = write(0o600, "");
+    let said = text(&dir.path().join("none.toml"), Origin::Credential).unwrap_err().to_string();
+    assert!(said.contains("none.toml: key file is not there") && said.contains("lpwad key import"), "{said}");
+    std::fs::write(dir.path().join("keys.toml"), b"[\"70b3\"]\napp_key = \"2b7e\xff\"\n").unwrap();
+    let said = text(&dir.path().join("keys.toml"), Origin::Credential).unwrap_err().to_string();
+    assert!(said.contains("keys.toml:2: ") && said.contains("UTF-8") && !said.contains("2b7e"), "{said}");
 }
 
 #[test]
@@ -73,9 +85,27 @@ fn bad_keys_are_named_by_field_and_never_shown() {
         ("[\"70b3d57ed0001234\"]\napp_key = \"11111111111111111111111111111111\"\n", "weak key"),
         ("[\"70b3\"]\napp_key = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "DevEUI"),
         ("\n[\"2b7e151628aed2a6abf7158809cf4f3c\"]\napp_key = \"70b3\"\n", "toml:2: a table name of 32 bytes"),
-        ("[\"70b3d57ed0001234\"]\nappkey = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "not a valid entry"),
-        ("[\"70b3d57ed0001234\"]\napp_key = 2b7e151628aed2a6\n", "not a valid entry"),
-        ("[\"70b3d57ed0001234\"]\n[\"70B3D57ED0001234\"]\n", "twice"),
+        ("[\"70b3d57ed0001234\"]\nappkey = \"2b7e151628aed2a6abf7158809cf4f3c\"\n", "did you mean `app_key`?"),
+        (
+            "[\"70b3d57ed0001234\"]\n2b7e = \"2b7e151628aed2a6abf7158809cf4f3c\"\n",
+            "toml:2: a field that key files do not have",
+        ),
+        ("[\"70b3d57ed0001234\"]\napp_key = 2b7e151628aed2a6\n", "toml:2: a value that is not text in quotes"),
+        ("[\"70b3d57ed0001234\"]\napp_key = 21111\n", "toml:2: a value that is not text in quotes"),
+        (
+            "app_key = \"2b7e151628aed2a6abf7158809cf4f3c\"\n",
+            "toml:1: a value that is not text in quotes, or a field outside",
+        ),
+        (
+            "[\"70b3d57ed0001234\"]\n[\"70b3d57ed0001235\"]\n[\"70b3d57ed0001234\"]\n",
+            "toml:3: a node or a field that stands twice",
+        ),
+        ("[\"70b3d57ed0001234\"]\npsk = \"2b7e\"\npsk = \"2b7e\"\n", "toml:3: a node or a field that stands twice"),
+        (
+            "[\"70b3d57ed0001234\"]\n[\"70B3D57ED0001234\"]\n",
+            "toml:2: [\"70b3d57ed0001234\"]: this DevEUI stands twice in the file, first in line 1",
+        ),
+        ("[\"70b3d57ed0001234\n", "toml:1: not a valid entry"),
     ] {
         let error = parse_text(Path::new("keys.toml"), text).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
@@ -126,7 +156,7 @@ fn private_keys_are_read_from_private_files_beside_the_key_file_or_stand_in_it()
     let file = dir.path().join("keys.toml");
     let pem = dir.path().join("node.pem");
     std::fs::write(&pem, PEM).unwrap();
-    let credential = |fields: &str| parsed(fields)?.dtls.unwrap().credential(&file, Origin::File, "ep");
+    let credential = |fields: &str| parsed(fields)?.dtls.unwrap().credential(&file, Origin::File { user: None }, "ep");
     std::fs::set_permissions(&pem, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(
         credential("rpk_key = \"node.pem\"").unwrap_err().to_string().contains("node.pem: private key has mode 0644")

@@ -10,6 +10,7 @@ mod node;
 pub mod place;
 pub mod private_file;
 pub mod profile;
+mod radio;
 pub mod roster;
 mod server;
 mod uri;
@@ -18,8 +19,9 @@ pub mod weak;
 pub use credential::{Credential, Secret};
 pub use error::{ConfigError, ConfigErrors};
 pub use node::endpoint;
-pub use place::{OpenSealed, Place};
+pub use place::{Outside, Place};
 pub use profile::{Power, Profile};
+pub use radio::RadioPlaces;
 pub use server::{Dtls, PskIdentity, Suite};
 pub use uri::{BadUri, Scheme, ServerUri};
 
@@ -30,7 +32,6 @@ use file::Layers;
 pub use file::{read_text, toml_files};
 use lpwad_lorawan::{Activation, DevEui, Region};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -182,13 +183,14 @@ impl Config {
     /// Reads and checks the configuration at `path`, the profiles and the key files that it names; not for nodes whose
     /// keys are in the sealed store.
     pub fn read(path: &Path) -> Result<Config, ConfigErrors> {
-        Config::read_with(path, &|_| Err(ConfigError::file(path, "the sealed store is not at hand here")))
+        let sealed = |_: Option<&Path>| Err(ConfigError::file(path, "the sealed store is not at hand here"));
+        Config::read_with(path, &Outside { sealed: &sealed, user: &|_| None })
     }
 
-    /// The same; keys in the sealed store are read by `sealed`.
-    pub fn read_with(path: &Path, sealed: OpenSealed<'_>) -> Result<Config, ConfigErrors> {
+    /// The same; keys in the sealed store are read as well.
+    pub fn read_with(path: &Path, outside: &Outside<'_>) -> Result<Config, ConfigErrors> {
         let layers = file::read(path)?;
-        Checker { layers, path, sealed, errors: Vec::new(), warnings: Vec::new() }.check()
+        Checker { layers, path, outside, errors: Vec::new(), warnings: Vec::new() }.check()
     }
 }
 
@@ -201,7 +203,7 @@ pub fn path_of_credential(name: &str) -> Option<PathBuf> {
 struct Checker<'a> {
     layers: Layers,
     path: &'a Path,
-    sealed: OpenSealed<'a>,
+    outside: &'a Outside<'a>,
     errors: Vec<ConfigError>,
     warnings: Vec<String>,
 }
@@ -223,14 +225,10 @@ impl Checker<'_> {
             Some(at) => at.value,
             None => 5,
         };
-        let mut profile_dirs: Vec<PathBuf> = profile::DIRS.iter().map(PathBuf::from).collect();
-        if let Some(at) = &gateway.profile_dirs {
-            profile_dirs.extend(at.value.iter().map(|dir| home.join(dir)));
-        }
-        let profiles = profile::read_all(&profile_dirs).unwrap_or_else(|errors| {
-            self.errors.extend(errors.0);
-            BTreeMap::new()
-        });
+        let (profiles, errors) = profile::read_all(&profile::dirs(&gateway, &home));
+        // What is missing then may stand in a file that could not be read.
+        let all_profiles = errors.is_empty();
+        self.errors.extend(errors);
         let backlog = self.backlog();
         let dtls_live_sessions = match &gateway.dtls_live_sessions {
             Some(at) if !(1..=100_000).contains(&at.value) => {
@@ -243,11 +241,12 @@ impl Checker<'_> {
         };
         let servers = self.servers();
         let radios = self.radios();
-        let nodes = self.nodes(&servers, &profiles);
+        let nodes = self.nodes(&servers, &profiles, all_profiles);
         let analysis_dir = match &self.layers.policy.analysis_dir {
             Some(at) => home.join(&at.value),
             None => home.join("threat-analysis.d"),
         };
+        self.paths(&home);
         let facts_dir = match &self.layers.policy.facts_dir {
             Some(at) => home.join(&at.value),
             None => FACTS_DIR.into(),
@@ -269,8 +268,47 @@ impl Checker<'_> {
             radios,
             servers,
             nodes,
-            warnings: self.warnings,
+            warnings: self.warnings.iter().map(|warning| error::without_keys(warning)).collect(),
         })
+    }
+
+    /// What is named by its path: directories and files that are not there, and paths that are none.
+    fn paths(&mut self, home: &Path) {
+        let (gateway, policy) = (self.layers.gateway.clone(), self.layers.policy.clone());
+        for (at, key) in [
+            (&gateway.state_dir, "gateway.state_dir"),
+            (&gateway.control_socket, "gateway.control_socket"),
+            (&policy.analysis_dir, "policy.analysis_dir"),
+            (&policy.analysis_signers, "policy.analysis_signers"),
+            (&policy.facts_dir, "policy.facts_dir"),
+        ] {
+            if let Some(at) = at.as_ref().filter(|at| at.value.as_os_str().is_empty()) {
+                self.refuse(at, key, "is empty", "a path; without this line the default holds");
+            }
+        }
+        for (at, key) in
+            [(&gateway.plugin_dirs, "gateway.plugin_dirs"), (&gateway.profile_dirs, "gateway.profile_dirs")]
+        {
+            let Some(at) = at else { continue };
+            for dir in at.value.iter().map(|dir| home.join(dir)).filter(|dir| !dir.is_dir()) {
+                let problem = format!("{} is no directory, or not there", dir.display());
+                self.warnings.push(self.layers.sources.error(at, key, problem).to_string());
+            }
+        }
+        if let Some(at) = &policy.analysis_signers
+            && let Err(error) = std::fs::metadata(home.join(&at.value))
+            && !at.value.as_os_str().is_empty()
+        {
+            let problem = format!("{}: {error}", home.join(&at.value).display());
+            let hint = "a file in the form of ssh-keygen's allowed signers; leave the line out if nobody signs";
+            self.refuse(at, "policy.analysis_signers", problem, hint);
+        }
+    }
+
+    fn not_empty(&mut self, at: &At<String>, key: &str, hint: &str) {
+        if at.value.trim().is_empty() {
+            self.refuse(at, key, "is empty", hint);
+        }
     }
 
     fn refuse<T>(&mut self, at: &At<T>, key: &str, problem: impl Into<String>, hint: &str) {
@@ -300,50 +338,6 @@ impl Checker<'_> {
             backlog.max_age = Duration::from_secs(u64::from(at.value) * 3600);
         }
         backlog
-    }
-
-    fn radios(&mut self) -> Vec<Radio> {
-        let mut radios = Vec::new();
-        for raw in self.layers.radios.clone() {
-            let Some(name) = raw.name else {
-                self.missing("radio.name", "a [[radio]] has no name", "name = \"roof\"");
-                continue;
-            };
-            let Some(plugin) = raw.plugin else {
-                self.refuse(&name, "radio.plugin", "is missing", "plugin = \"lora-serial\"");
-                continue;
-            };
-            if let Some(at) = raw.attach.filter(|at| at.value != "spawn") {
-                self.refuse(&at, "radio.attach", format!("\"{}\" is not supported", at.value), "attach = \"spawn\"");
-            }
-            let settings = raw.settings.as_ref().map(|at| at.value.clone()).unwrap_or_default();
-            let region = match settings.get("region").and_then(toml::Value::as_str).unwrap_or("EU868") {
-                "EU868" => Region::Eu868,
-                other => {
-                    let at = raw.settings.as_ref().map_or(name.value.clone(), |_| other.to_string());
-                    self.refuse(
-                        &name,
-                        "radio.settings.region",
-                        format!("\"{at}\" is not supported"),
-                        "region = \"EU868\"",
-                    );
-                    Region::Eu868
-                }
-            };
-            match serde_json::to_value(&settings) {
-                Ok(Value::Object(settings)) => {
-                    radios.push(Radio { name: name.value, plugin: plugin.value, region, settings });
-                }
-                _ => self.refuse(&name, "radio.settings", "cannot be handed to a plugin as JSON", "use plain values"),
-            }
-        }
-        if self.layers.radios.is_empty() {
-            self.missing("radio", "there is no [[radio]]", "add one with name, plugin and settings");
-        }
-        if radios.len() > usize::from(u8::MAX) {
-            self.missing("radio", "more than 255 radios", "run a second gateway");
-        }
-        radios
     }
 }
 

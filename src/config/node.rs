@@ -49,7 +49,13 @@ impl Used {
 }
 
 impl Checker<'_> {
-    pub(super) fn nodes(&mut self, servers: &[Server], profiles: &BTreeMap<String, Arc<Profile>>) -> Vec<Node> {
+    /// `all_profiles`: there are no others than `profiles`.
+    pub(super) fn nodes(
+        &mut self,
+        servers: &[Server],
+        profiles: &BTreeMap<String, Arc<Profile>>,
+        all_profiles: bool,
+    ) -> Vec<Node> {
         let mut files = Files::new();
         let mut used = Vec::new();
         let mut nodes = Vec::new();
@@ -78,6 +84,7 @@ impl Checker<'_> {
                 }
                 Some(at) => match profiles.get(&at.value) {
                     Some(profile) => Some(profile.clone()),
+                    None if !all_profiles => None,
                     None => {
                         let names = || profiles.keys().map(String::as_str);
                         let hint = match nearest(&at.value, names()) {
@@ -132,12 +139,22 @@ impl Checker<'_> {
             return (servers.len() == 1).then_some(0);
         };
         let found = servers.iter().position(|server| server.name == at.value);
-        if found.is_none() {
+        // One without a name, or none at all, was named already.
+        if found.is_none() && !servers.is_empty() && servers.len() == self.layers.servers.len() {
             let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
-            let hint = format!("known servers: {}", names.join(", "));
+            let hint = match nearest(&at.value, names.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("known servers: {}", names.join(", ")),
+            };
             self.refuse(at, "node.server", format!("there is no server \"{}\"", at.value), &hint);
         }
         found
+    }
+
+    /// The state directory that the configuration names.
+    fn state_dir(&self) -> Option<PathBuf> {
+        let home = self.path.parent().unwrap_or(Path::new("."));
+        self.layers.gateway.state_dir.as_ref().map(|at| home.join(&at.value))
     }
 
     fn keys_of(&mut self, eui: &At<String>, dev_eui: DevEui, raw: &file::Node, files: &mut Files) -> Option<Found> {
@@ -150,9 +167,8 @@ impl Checker<'_> {
             }
         };
         if !files.contains_key(&place) {
-            let state_dir = self.layers.gateway.state_dir.as_ref().map(|at| home.join(&at.value));
             let read = place
-                .text(self.sealed, state_dir.as_deref())
+                .text(self.outside, self.state_dir().as_deref())
                 .and_then(|(file, text)| Ok((file.clone(), keys::parse_text(&file, &text)?)));
             let read = read.map_err(|error| self.errors.push(error)).ok();
             files.insert(place.clone(), read);
@@ -184,7 +200,14 @@ impl Checker<'_> {
                 }
             },
             "abp" => {
-                let dev_addr = raw.dev_addr.as_ref().and_then(|at| at.value.parse::<DevAddr>().ok());
+                let dev_addr = raw.dev_addr.as_ref().and_then(|at| match at.value.parse::<DevAddr>() {
+                    Ok(dev_addr) => Some(dev_addr),
+                    Err(_) => {
+                        let problem = format!("\"{}\" is not 8 hex digits", at.value);
+                        self.refuse(at, "node.dev_addr", problem, "dev_addr = \"260b1234\", as the node has it");
+                        None
+                    }
+                });
                 let relaxed_counter = raw.relaxed_counter.as_ref().is_some_and(|at| at.value);
                 if relaxed_counter {
                     self.warnings
@@ -194,17 +217,29 @@ impl Checker<'_> {
                     (Some(dev_addr), Some(nwk_s_key), Some(app_s_key)) => {
                         Some(Activation::Abp { dev_addr, nwk_s_key, app_s_key, relaxed_counter })
                     }
-                    _ => {
-                        let hint =
-                            "abp needs dev_addr = \"<8 hex digits>\" here, nwk_s_key and app_s_key in the key file";
-                        self.refuse(eui, "node.activation", "something that abp needs is missing", hint);
+                    (_, nwk_s_key, app_s_key) => {
+                        let at = raw.activation.as_ref().unwrap_or(eui);
+                        if raw.dev_addr.is_none() {
+                            let hint = "dev_addr = \"<8 hex digits>\" in this [[node]], as the node has it";
+                            self.refuse(at, "node.activation", "abp needs dev_addr, which is missing", hint);
+                        }
+                        let keys = [("nwk_s_key", nwk_s_key.is_some()), ("app_s_key", app_s_key.is_some())];
+                        let missing: Vec<&str> =
+                            keys.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+                        if !missing.is_empty() {
+                            let problem = format!("abp needs {}, missing in {}", missing.join(" and "), file.display());
+                            let hint =
+                                format!("in its table [\"{dev_eui}\"]: 32 hex digits each, as the node has them");
+                            self.refuse(at, "node.activation", problem, &hint);
+                        }
                         None
                     }
                 }
             }
             other => {
                 let problem = format!("\"{other}\" is not known");
-                self.refuse(eui, "node.activation", problem, "activation is \"otaa\" (default) or \"abp\"");
+                let at = raw.activation.as_ref().unwrap_or(eui);
+                self.refuse(at, "node.activation", problem, "activation is \"otaa\" (default) or \"abp\"");
                 None
             }
         }
@@ -240,7 +275,8 @@ impl Checker<'_> {
             self.errors.push(of_field("psk", "a key without psk_identity", hint));
             return None;
         }
-        let credential = match dtls.credential(&found.file, found.place.origin(), endpoint) {
+        let user = (self.outside.user)(self.state_dir().as_deref());
+        let credential = match dtls.credential(&found.file, found.place.origin(user), endpoint) {
             Ok(credential) => credential,
             Err(error) => {
                 self.errors.push(error);

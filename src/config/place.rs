@@ -25,8 +25,13 @@ pub enum Place {
 /// A key file in the sealed store: its name for people, and its text, empty if nothing was imported yet.
 pub type Sealed = (PathBuf, Zeroizing<String>);
 
-/// Opens the sealed store. Takes the state directory that the configuration names.
-pub type OpenSealed<'a> = &'a dyn Fn(Option<&Path>) -> Result<Sealed, ConfigError>;
+/// What only the shell knows. Both take the state directory that the configuration names.
+pub struct Outside<'a> {
+    /// Opens the sealed store.
+    pub sealed: &'a dyn Fn(Option<&Path>) -> Result<Sealed, ConfigError>,
+    /// The user that lpwad runs as, if that is known.
+    pub user: &'a dyn Fn(Option<&Path>) -> Option<u32>,
+}
 
 impl Place {
     /// The key file beside the configuration.
@@ -57,24 +62,26 @@ impl Place {
         }
     }
 
-    /// The text of the key file in this place.
+    /// The text of the key file in this place. `state_dir` is the one that the configuration names.
     ///
     /// # Errors
     /// It cannot be read, or others could read it.
-    pub fn text(&self, sealed: OpenSealed<'_>, state_dir: Option<&Path>) -> Result<Sealed, ConfigError> {
+    pub fn text(&self, outside: &Outside<'_>, state_dir: Option<&Path>) -> Result<Sealed, ConfigError> {
         match self {
-            Place::Store => sealed(state_dir),
-            Place::File(path) => Ok((path.clone(), keys::text(path, Origin::File)?)),
-            Place::Credential(path) => Ok((path.clone(), keys::text(path, Origin::Credential)?)),
+            Place::Store => (outside.sealed)(state_dir),
+            Place::File(path) | Place::Credential(path) => {
+                Ok((path.clone(), keys::text(path, self.origin((outside.user)(state_dir)))?))
+            }
         }
     }
 
-    /// How strictly files are examined that a key file in this place names.
+    /// How strictly files are examined that a key file in this place names; `user` is the one that lpwad runs as, if that
+    /// is known.
     #[must_use]
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self, user: Option<u32>) -> Origin {
         match self {
             Place::Credential(_) => Origin::Credential,
-            Place::File(_) | Place::Store => Origin::File,
+            Place::File(_) | Place::Store => Origin::File { user },
         }
     }
 }

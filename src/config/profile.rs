@@ -1,13 +1,13 @@
 //! Device profiles: one TOML file per device type. Data only; `src/codec` gives it meaning.
 
-use super::document::{Secrecy, parse};
-use super::error::{ConfigError, ConfigErrors};
-use super::file::{read_text, toml_files};
-use lpwad_lwm2m::Path as ResourcePath;
+use super::document::{Secrecy, line_of_key, parse};
+use super::error::ConfigError;
+use super::file::{Gateway, read_text, toml_files};
+use lpwad_lwm2m::{Path as ResourcePath, Registry, ResourceDefinition, Value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Where profiles are looked for; later directories win.
 pub const DIRS: [&str; 2] = ["/usr/share/lpwad/profiles", "/etc/lpwad/profiles.d"];
@@ -17,6 +17,18 @@ const EMBEDDED: [(&str, &str); 1] = [("cayenne-lpp.toml", include_str!("../../pr
 
 /// Shortest registration lifetime in s that a profile leads to.
 const MIN_LIFETIME_S: u32 = 300;
+/// Longest time in s that a profile may say.
+const YEAR_S: u32 = 31_536_000;
+/// Longest payload in bytes: what a LoRaWAN frame takes at the fastest data rate (RP002-1.0.4 §2.4.6).
+const MAX_PAYLOAD_BYTES: usize = 242;
+/// Most object instances that a profile may list: what a client takes (64) less lpwad's own.
+const MAX_OBJECTS: usize = 60;
+/// Most resources that can be written.
+const MAX_ACTUATORS: usize = 64;
+/// Most resources that can be executed.
+const MAX_COMMANDS: usize = 64;
+/// Object Server (LwM2M Core 1.1.1 §D), which lpwad has for each node.
+const SERVER: u16 = 1;
 
 /// What a device type sends and takes.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -31,9 +43,9 @@ pub struct Profile {
     pub codec: Codec,
     /// Longest usual time between two uplinks in s, 10 to 2,592,000 (30 days).
     pub expect_uplink_s: u32,
-    /// Registration lifetime in s, if not three times `expect_uplink_s`.
+    /// Registration lifetime in s, 300 to 31,536,000 (a year), if not three times `expect_uplink_s`.
     pub lifetime_s: Option<u32>,
-    /// Age in s from which a value is stale, if not the lifetime.
+    /// Age in s from which a value is stale, 10 to 31,536,000, if not the lifetime.
     pub stale_after_s: Option<u32>,
     /// Object instances that are known before the first uplink, as `/3303/1`.
     #[serde(default)]
@@ -101,7 +113,7 @@ pub struct Downlink {
     pub fport: u8,
     /// Whether the node is asked to acknowledge.
     pub confirmed: bool,
-    /// How long a write waits for a window, in s.
+    /// How long a write waits for a window, in s, 1 to 31,536,000.
     pub ttl_s: u32,
     /// How many resources may wait at the same time, 1 to 64.
     pub max_pending: u8,
@@ -139,7 +151,7 @@ pub struct Command {
     /// The resource.
     #[serde(deserialize_with = "resource_path")]
     pub path: ResourcePath,
-    /// What the node receives, hex.
+    /// What the node receives, hex; 1 to 242 bytes.
     #[serde(deserialize_with = "lpwad_link::hex::deserialize")]
     pub payload: Vec<u8>,
 }
@@ -187,35 +199,94 @@ pub struct Sample {
     pub expect: BTreeMap<String, toml::Value>,
 }
 
+/// Object definitions that lpwad has.
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::embedded);
+
 impl Profile {
     /// Reads a profile from its text; `path` is for errors only.
     pub fn parse(path: &Path, text: &str) -> Result<Profile, ConfigError> {
         let profile: Profile = parse(path, text, Secrecy::Public)?;
-        let fail = |key: &str, problem: &str| ConfigError { key: Some(key.into()), ..ConfigError::file(path, problem) };
-        if !(10..=2_592_000).contains(&profile.expect_uplink_s) {
-            return Err(fail("expect_uplink_s", "is outside 10 to 2592000 s"));
+        match profile.mistake() {
+            None => Ok(profile),
+            Some((key, problem)) => {
+                let line = line_of_key(text, &key);
+                Err(ConfigError { line, key: Some(key), ..ConfigError::file(path, problem) })
+            }
         }
-        if !(1..=223).contains(&profile.downlink.fport) {
-            return Err(fail("downlink.fport", "is outside 1 to 223"));
+    }
+
+    /// Where the first mistake is, and what it is.
+    fn mistake(&self) -> Option<(String, String)> {
+        let within = |key: &str, value: u32, from: u32, to: u32| {
+            (!(from..=to).contains(&value)).then(|| (key.to_string(), format!("{value} is outside {from} to {to} s")))
+        };
+        let fail = |key: &str, problem: &str| Some((key.to_string(), problem.to_string()));
+        if self.name.trim().is_empty() {
+            return fail("name", "is empty");
         }
-        if !(1..=MAX_PENDING).contains(&profile.downlink.max_pending) {
-            return Err(fail("downlink.max_pending", "is outside 1 to 64"));
+        let times = within("expect_uplink_s", self.expect_uplink_s, 10, 2_592_000)
+            .or_else(|| within("lifetime_s", self.lifetime_s?, MIN_LIFETIME_S, YEAR_S))
+            .or_else(|| within("stale_after_s", self.stale_after_s?, 10, YEAR_S))
+            .or_else(|| within("downlink.ttl_s", self.downlink.ttl_s, 1, YEAR_S));
+        if times.is_some() {
+            return times;
         }
-        if profile.objects.len() > 256 || profile.actuator.len() > 64 {
-            return Err(fail("objects", "more than 256 objects or 64 actuators"));
+        if !(1..=223).contains(&self.downlink.fport) {
+            return fail("downlink.fport", "is outside 1 to 223");
         }
-        if let Some(power) = &profile.power {
+        if !(1..=MAX_PENDING).contains(&self.downlink.max_pending) {
+            return fail("downlink.max_pending", "is outside 1 to 64");
+        }
+        for (key, count, max) in [
+            ("objects", self.objects.len(), MAX_OBJECTS),
+            ("actuator", self.actuator.len(), MAX_ACTUATORS),
+            ("command", self.command.len(), MAX_COMMANDS),
+        ] {
+            if count > max {
+                return Some((key.into(), format!("{count} of them; at most {max} are possible")));
+            }
+        }
+        if let Some(power) = &self.power {
             if !(0.5..=60.0).contains(&power.voltage_v) {
-                return Err(fail("power.voltage_v", "is outside 0.5 to 60 V"));
+                return fail("power.voltage_v", "is outside 0.5 to 60 V");
             }
             if !(0.1..=2000.0).contains(&power.tx_current_ma) {
-                return Err(fail("power.tx_current_ma", "is outside 0.1 to 2000 mA"));
+                return fail("power.tx_current_ma", "is outside 0.1 to 2000 mA");
             }
             if !(0.1..=2000.0).contains(&power.rx_current_ma) {
-                return Err(fail("power.rx_current_ma", "is outside 0.1 to 2000 mA"));
+                return fail("power.rx_current_ma", "is outside 0.1 to 2000 mA");
             }
         }
-        Ok(profile)
+        self.impossible()
+    }
+
+    /// Objects, actuators and commands that no client could have.
+    fn impossible(&self) -> Option<(String, String)> {
+        for (n, at) in self.objects.iter().enumerate() {
+            if let Some(problem) = object_problem(at.object, Some(at.instance)) {
+                return Some((format!("objects.{n}"), problem));
+            }
+        }
+        for (n, Actuator { path, .. }) in self.actuator.iter().enumerate() {
+            let twice = self.actuator.iter().take(n).any(|other| other.path == *path);
+            let problem = if twice { Some(format!("{path} stands twice")) } else { actuator_problem(*path) };
+            if let Some(problem) = problem {
+                return Some((format!("actuator.{n}.path"), problem));
+            }
+        }
+        for (n, Command { path, payload }) in self.command.iter().enumerate() {
+            if payload.is_empty() || payload.len() > MAX_PAYLOAD_BYTES {
+                return Some((format!("command.{n}.payload"), format!("is not 1 to {MAX_PAYLOAD_BYTES} bytes in hex")));
+            }
+            let twice = self.command.iter().take(n).any(|other| other.path == *path);
+            let problem = if twice { Some(format!("{path} stands twice")) } else { command_problem(*path) };
+            if let Some(problem) = problem {
+                return Some((format!("command.{n}.path"), problem));
+            }
+        }
+        let no_frame = |sample: &Sample| !(1..=223).contains(&sample.fport) || sample.payload.len() > MAX_PAYLOAD_BYTES;
+        let at = self.sample.iter().position(no_frame)?;
+        Some((format!("sample.{at}"), format!("no frame: FPort 1 to 223, at most {MAX_PAYLOAD_BYTES} bytes")))
     }
 
     /// Registration lifetime in s: three times the time between uplinks, at least five minutes, so that a silent
@@ -226,8 +297,84 @@ impl Profile {
     }
 }
 
-/// All profiles: the embedded ones, then those of `dirs`, by name.
-pub fn read_all(dirs: &[PathBuf]) -> Result<BTreeMap<String, Arc<Profile>>, ConfigErrors> {
+fn object_problem(object: u16, instance: Option<u16>) -> Option<String> {
+    match REGISTRY.object(object) {
+        _ if object == SERVER => Some(format!("/{object} is lpwad's own, and no object of a node")),
+        None => Some(format!("object {object} has no definition in lpwad, so no server would see it")),
+        Some(known) if !known.multiple && instance != Some(0) => Some(format!("object {object} has only instance 0")),
+        Some(_) => None,
+    }
+}
+
+fn resource_of(path: ResourcePath) -> Option<&'static ResourceDefinition> {
+    REGISTRY.object(path.object)?.resource(path.resource?)
+}
+
+fn actuator_problem(path: ResourcePath) -> Option<String> {
+    if let Some(problem) = object_problem(path.object, path.instance) {
+        return Some(problem);
+    }
+    let Some(resource) = resource_of(path) else { return Some(format!("object {} has no such resource", path.object)) };
+    let least = resource.range.map_or(0.0, |(min, _)| min);
+    let numbers =
+        [Value::Boolean(false), Value::Float(least), Value::Integer(least as i64), Value::Unsigned(least as u64)];
+    if !resource.writable {
+        return Some(format!("{path} ({}) cannot be written by a server", resource.name));
+    }
+    let sendable = numbers.iter().any(|value| resource.accepts(value));
+    (!sendable)
+        .then(|| format!("{path} ({}) is no number or boolean, and only those can be sent to a node", resource.name))
+}
+
+fn command_problem(path: ResourcePath) -> Option<String> {
+    if let Some(problem) = object_problem(path.object, path.instance) {
+        return Some(problem);
+    }
+    let Some(resource) = resource_of(path) else { return Some(format!("object {} has no such resource", path.object)) };
+    (!resource.executable())
+        .then(|| format!("{path} ({}) cannot be executed: [[actuator]] is for writes", resource.name))
+}
+
+/// A profile and where it comes from.
+#[derive(Debug)]
+pub struct ProfileFile {
+    /// The profile.
+    pub profile: Profile,
+    path: PathBuf,
+    text: String,
+}
+
+impl ProfileFile {
+    /// An error at `key`, such as `sample.2`.
+    #[must_use]
+    pub fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        let line = line_of_key(&self.text, key);
+        ConfigError { line, key: Some(key.into()), ..ConfigError::file(&self.path, problem) }
+    }
+
+    /// The profiles of the user's directories; what cannot be read is left out, because [`Config::read`](super::Config::read)
+    /// names it.
+    #[must_use]
+    pub fn read_all(config: &Path) -> Vec<ProfileFile> {
+        let Ok(layers) = super::file::read(config) else { return Vec::new() };
+        let home = config.parent().unwrap_or(Path::new("."));
+        let files = dirs(&layers.gateway, home).into_iter().flat_map(|dir| toml_files(&dir).unwrap_or_default());
+        let read = |path: PathBuf| {
+            let text = read_text(&path).ok()?;
+            Some(ProfileFile { profile: Profile::parse(&path, &text).ok()?, path, text })
+        };
+        files.filter_map(read).collect()
+    }
+}
+
+/// Directories of profiles; a later one wins.
+pub(super) fn dirs(gateway: &Gateway, home: &Path) -> Vec<PathBuf> {
+    let more = gateway.profile_dirs.as_ref().map(|at| at.value.as_slice()).unwrap_or_default();
+    DIRS.iter().map(PathBuf::from).chain(more.iter().map(|dir| home.join(dir))).collect()
+}
+
+/// All profiles: the embedded ones, then those of `dirs`, by name; and what is wrong with others.
+pub fn read_all(dirs: &[PathBuf]) -> (BTreeMap<String, Arc<Profile>>, Vec<ConfigError>) {
     let mut profiles = BTreeMap::new();
     let mut errors = Vec::new();
     let mut add = |parsed: Result<Profile, ConfigError>| match parsed {
@@ -239,10 +386,15 @@ pub fn read_all(dirs: &[PathBuf]) -> Result<BTreeMap<String, Arc<Profile>>, Conf
     for (name, text) in EMBEDDED {
         add(Profile::parse(Path::new(name), text));
     }
+    let mut unread = Vec::new();
     for dir in dirs {
-        for file in toml_files(dir)? {
-            add(read_text(&file).and_then(|text| Profile::parse(&file, &text)));
+        match toml_files(dir) {
+            Ok(files) => {
+                files.iter().for_each(|file| add(read_text(file).and_then(|text| Profile::parse(file, &text))))
+            }
+            Err(error) => unread.push(error),
         }
     }
-    if errors.is_empty() { Ok(profiles) } else { Err(ConfigErrors(errors)) }
+    errors.extend(unread);
+    (profiles, errors)
 }

@@ -3,10 +3,9 @@
 use super::credential::digest;
 use super::document::At;
 use super::error::ConfigError;
-use super::file::Server as Raw;
+use super::file::{self, Server as Raw};
 use super::keys::CERTIFICATE;
 use super::{Checker, DtlsMode, Scheme, Security, Server, ServerUri};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest file of keys or certificates of servers in bytes.
@@ -101,13 +100,7 @@ impl Server {
 /// Reads a public file, PEM with one of `labels`, or DER if `der`. Links are followed.
 pub(super) fn read_public(path: &Path, labels: &[&str], der: bool) -> Result<Vec<u8>, ConfigError> {
     let fail = |problem: String| ConfigError::file(path, problem);
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_PUBLIC_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| fail(format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > MAX_PUBLIC_BYTES {
-        return Err(fail(format!("larger than {MAX_PUBLIC_BYTES} bytes")));
-    }
+    let bytes = file::read_public(path, MAX_PUBLIC_BYTES)?;
     let has = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
     if has("PRIVATE KEY-----") {
         return Err(fail("holds a private key, where something public belongs".into()));
@@ -255,12 +248,18 @@ impl Checker<'_> {
                 self.missing("server.name", "a [[server]] has no name", "name = \"site\"");
                 continue;
             };
+            self.not_empty(
+                &name,
+                "server.name",
+                "name = \"site\": nodes, events and `lpwad status` tell servers by it",
+            );
             let dtls = self.dtls(&name, &raw);
+            if raw.uri.is_none() && raw.secure_uri.is_none() {
+                let hint = "secure_uri = \"coaps://127.0.0.1:5684\"; or uri = \"coap://...\" where a threat analysis permits it";
+                self.refuse(&name, "server", "has neither uri nor secure_uri", hint);
+            }
             let uri = raw.uri.and_then(|at| self.uri(&at, "server.uri", Scheme::Coap));
             let secure_uri = raw.secure_uri.and_then(|at| self.uri(&at, "server.secure_uri", Scheme::Coaps));
-            if uri.is_none() && secure_uri.is_none() {
-                self.refuse(&name, "server", "has neither uri nor secure_uri", "uri = \"coap://127.0.0.1:5683\"");
-            }
             let security = match raw.security {
                 None => Security::Auto,
                 Some(at) => match at.value.as_str() {

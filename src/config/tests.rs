@@ -3,39 +3,250 @@
 use super::*;
 use std::os::unix::fs::OpenOptionsExt;
 
-/// The example as it stands, and with every key that it shows as a comment.
+const EXAMPLE: &str = include_str!("../../config/lpwad.toml");
+
+/// The example with every line that begins so as a key.
+fn uncommented(starts: &[&str]) -> String {
+    let bare = |line: &'static str| {
+        let key = starts.iter().find_map(|start| line.strip_prefix(start))?;
+        (key.starts_with(|c: char| c.is_ascii_lowercase()) && key.contains(" = ") && !key.starts_with("e.g."))
+            .then_some(key)
+    };
+    EXAMPLE.lines().flat_map(|line| [bare(line).unwrap_or(line), "\n"]).collect()
+}
+
+fn read_example(text: &str) -> Result<Config, String> {
+    let site = Site(tempfile::tempdir().unwrap());
+    site.write("lpwad.toml", text);
+    site.write("analysis-signers", "");
+    let key = "2b7e151628aed2a6abf7158809cf4f3c";
+    site.write(
+        "keys.toml",
+        &format!("[\"70b3d57ed0001234\"]\napp_key = \"{key}\"\nnwk_s_key = \"{key}\"\napp_s_key = \"{key}\"\n"),
+    );
+    let config = site.read().map(|mut config| {
+        // They are named below the directory of this test.
+        config.analysis_signers = None;
+        config.analysis_dir = config.analysis_dir.strip_prefix(site.0.path()).unwrap().into();
+        config
+    });
+    config.map_err(|said| said.replace(&site.0.path().display().to_string(), ""))
+}
+
 #[test]
-fn the_commented_example_is_a_configuration() {
-    let example = include_str!("../../config/lpwad.toml");
-    let uncommented: String = example
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) && key.contains(" = ") => key,
-            _ => line,
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    assert_ne!(example, uncommented);
-    for text in [example, &uncommented] {
-        let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join("lpwad.toml"), text).expect("written");
-        let keys = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(dir.path().join("keys.toml"));
-        let nodes: Vec<&str> =
-            text.lines().filter_map(|line| line.strip_prefix("dev_eui = \"")?.split('"').next()).collect();
-        assert!(!nodes.is_empty());
-        for node in nodes {
-            let key = "2b7e151628aed2a6abf7158809cf4f3c";
-            let entry = format!("[\"{node}\"]\napp_key = \"{key}\"\nnwk_s_key = \"{key}\"\napp_s_key = \"{key}\"\n");
-            std::io::Write::write_all(&mut keys.as_ref().expect("opened"), entry.as_bytes()).expect("written");
+fn the_commented_example_is_a_configuration_and_shows_the_defaults() {
+    let plain = read_example(EXAMPLE).unwrap();
+    assert!(
+        plain.servers[0].secure_uri.is_some() && plain.servers[0].uri.is_none(),
+        "without an analysis it must work too"
+    );
+    let all = read_example(&uncommented(&["#e.g. ", "#"])).unwrap();
+    assert!(all.servers[0].uri.is_some());
+    let mut shown = read_example(&uncommented(&["#"])).unwrap();
+    assert_eq!(shown.state_dir.take(), Some(PathBuf::from("/var/lib/lpwad")));
+    assert_eq!(shown.control_socket.take(), Some(PathBuf::from("/run/lpwad/control.sock")));
+    let node = &mut shown.nodes[0];
+    assert_eq!(node.endpoint.take(), Some(endpoint(node.dev_eui, None)));
+    let manifest: toml::Table = include_str!("../../plugins/lora-serial/plugin.toml").parse().unwrap();
+    for (name, value) in shown.radios[0].settings.clone() {
+        let setting = &manifest["settings"][&name];
+        match setting.get("default") {
+            Some(default) => assert_eq!(serde_json::to_value(default).unwrap(), value, "{name}"),
+            None if name == "baud" => {
+                assert!(setting["help"].as_str().unwrap().contains(&format!("{value} for rn2483")))
+            }
+            None => assert_eq!(setting["required"].as_bool(), Some(true), "{name}"),
         }
-        let config = Config::read(&dir.path().join("lpwad.toml"));
-        assert!(config.is_ok(), "{}", config.err().map(|errors| errors.to_string()).unwrap_or_default());
     }
+    shown.radios[0].settings = plain.radios[0].settings.clone();
+    assert_eq!(format!("{shown:?}"), format!("{plain:?}"), "`#key = value` shows the default");
+}
+
+#[test]
+fn ranges_in_the_comments_of_the_example_are_those_of_the_code() {
+    for (key, min, max) in [
+        ("rx1_delay_s", 1, 15),
+        ("dtls_live_sessions", 1, 100_000),
+        ("max_bytes", 65_536, 1_073_741_824),
+        ("max_age_h", 1, 8784),
+        ("dtls_timer_initial_s", 1, 60),
+        ("dtls_timer_cap_s", 60, 600),
+    ] {
+        let start = format!("#{key} = ");
+        let before: Vec<&str> = EXAMPLE.lines().take_while(|line| !line.starts_with(&start)).collect();
+        let comment: Vec<&str> = before.into_iter().rev().take_while(|line| line.starts_with("# ")).collect();
+        let line = EXAMPLE.lines().find(|line| line.starts_with(&start)).unwrap();
+        let range = format!("{min} to {max}");
+        assert!(comment.iter().any(|line| line.contains(&range)), "{key}: {range} in {comment:?}");
+        let takes = |value: i64| {
+            // A reason, for a short wait.
+            let text = EXAMPLE
+                .replace(line, &format!("{key} = {value}"))
+                .replace("#e.g. dtls_timer_reason", "dtls_timer_reason");
+            read_example(&text).is_ok()
+        };
+        // 0 keeps nothing.
+        let below = if key == "max_bytes" { min - 1 } else { (min - 1).max(0) };
+        assert_eq!([below, min, max, max + 1].map(takes), [false, true, true, false], "{key}");
+    }
+}
+
+/// What each mistake leads to, and no more than that.
+#[test]
+fn every_mistake_is_one_error_with_file_line_key_and_hint() {
+    let good = "[gateway]\n[[radio]]\nname = \"r\"\nplugin = \"p\"\n[[server]]\nname = \"s\"\nsecure_uri = \"coaps://127.0.0.1\"\n\
+        [[node]]\ndev_eui = \"70b3d57ed0001234\"\nprofile = \"cayenne-lpp\"\n";
+    let key = "2b7e151628aed2a6abf7158809cf4f3c";
+    let abp = "profile = \"cayenne-lpp\"\nactivation = \"abp\"\n";
+    for (from, to, want) in [
+        ("coaps://127.0.0.1", "https://127.0.0.1", ":7: server.secure_uri: scheme is not coap or coaps\n  hint: "),
+        ("secure_uri = \"coaps://127.0.0.1\"\n", "", ":6: server: has neither uri nor secure_uri\n  hint: secure_uri"),
+        (
+            "[[server]]",
+            "[server]",
+            ":5: invalid type: map, expected a sequence\n  hint: two brackets, because there can be several: [[server]]",
+        ),
+        ("[gateway]", "[[gateway]]", "\n  hint: one bracket, because there is only one: [gateway]"),
+        ("name = \"r\"", "name = \"\"", ":3: radio.name: is empty\n  hint: name"),
+        ("name = \"s\"", "name = \" \"", ":6: server.name: is empty\n  hint: name"),
+        ("[gateway]", "gateway.control_socket = \"\"", ":1: gateway.control_socket: is empty\n  hint: a path"),
+        ("[gateway]", "gateway.state_dir = \"\"", ":1: gateway.state_dir: is empty\n  hint: a path"),
+        (
+            "[gateway]",
+            "policy.analysis_signers = \"nope\"",
+            ":1: policy.analysis_signers: /nope: No such file or directory (os error 2)\n  hint: ",
+        ),
+        (
+            "profile = \"cayenne-lpp\"\n",
+            "profile = \"cayenne-lpp\"\nserver = \"t\"\n",
+            ":11: node.server: there is no server \"t\"\n  hint: did you mean \"s\"?",
+        ),
+        (
+            "profile = \"cayenne-lpp\"\n",
+            abp,
+            ":11: node.activation: abp needs dev_addr, which is missing\n  hint: dev_addr",
+        ),
+        (
+            "profile = \"cayenne-lpp\"\n",
+            &format!("{abp}dev_addr = \"26\"\n"),
+            ":12: node.dev_addr: \"26\" is not 8 hex digits\n  hint: dev_addr",
+        ),
+        (
+            "70b3d57ed0001234",
+            key,
+            ":9: node.dev_eui: \"(32 hex digits, which looks like a key: not shown)\" is not 16 hex digits\n  hint: ",
+        ),
+        (
+            "profile = \"cayenne-lpp\"",
+            &format!("profile = \"{key}\""),
+            ":10: node.profile: there is no profile \"(32 hex",
+        ),
+        (
+            "profile = \"cayenne-lpp\"",
+            &format!("{abp}activation = \"{key}\"").replace("activation = \"abp\"\n", ""),
+            ":11: node.activation: \"(32 hex",
+        ),
+        ("profile = \"cayenne-lpp\"", &format!("{abp}dev_addr = \"{key}\""), ":12: node.dev_addr: \"(32 hex"),
+        (
+            "profile = \"cayenne-lpp\"",
+            &format!("profile = \"cayenne-lpp\"\nrelaxed_counter = \"{key}\""),
+            ":11: relaxed_counter: invalid type: string \"(32 hex",
+        ),
+        (
+            "profile = \"cayenne-lpp\"",
+            &format!("profile = \"cayenne-lpp\"\n{key} = 1"),
+            ":11: (32 hex digits, which looks like a key: not shown): unknown field `(32 hex",
+        ),
+        ("profile = \"cayenne-lpp\"", &format!("profile = \"cayenne-lpp\"\nendpoint = {key}"), ":11: endpoint: "),
+        ("name = \"s\"", &format!("name = \"s\"\nsecurity = \"{key}\""), ":7: server.security: \"(32 hex"),
+        ("name = \"s\"", &format!("name = \"s\"\nsuites = [\"{key}\"]"), ":7: server.suites: \"(32 hex"),
+        ("name = \"s\"", &format!("name = \"s\"\ntrust_anchors = \"{key}\""), ":7: server.trust_anchors: /(32 hex"),
+    ] {
+        let site = Site(tempfile::tempdir().unwrap());
+        site.write(
+            "keys.toml",
+            &keys_of(
+                "nwk_s_key = \"603deb1015ca71be2b73aef0857d7781\"\napp_s_key = \"1f352c073b6108d72d9810a30914dff4\"",
+                "",
+            ),
+        );
+        assert!(good.contains(from), "{from}");
+        site.write("lpwad.toml", &good.replace(from, to));
+        let said = site.read().unwrap_err().replace(&site.0.path().display().to_string(), "");
+        assert!(said.contains(want), "{to}\n{want}\n{said}");
+        assert_eq!(
+            said.matches("hint: ").count() + usize::from(!said.contains("hint: ")),
+            1,
+            "one error for one mistake: {said}"
+        );
+        assert!(!said.contains(&key[4..20]), "{said}");
+    }
+    let abp_without = good.replace("profile", "activation = \"abp\"\ndev_addr = \"260b1234\"\nprofile");
+    let site = Site(tempfile::tempdir().unwrap());
+    site.write("lpwad.toml", &abp_without);
+    site.write("keys.toml", &keys_of("", ""));
+    assert!(site.read().unwrap_err().contains(":10: node.activation: abp needs nwk_s_key and app_s_key, missing in "));
+    std::fs::remove_file(site.0.path().join("keys.toml")).unwrap();
+    let said = site.read().unwrap_err();
+    assert!(said.contains("keys.toml: key file is not there\n  hint: `lpwad key import"), "{said}");
+}
+
+#[test]
+fn a_mistake_in_a_profile_is_named_and_what_follows_from_it_is_not() {
+    let site = Site::new("", &keys_of("", ""));
+    let text = std::fs::read_to_string(site.0.path().join("lpwad.toml")).unwrap();
+    site.write(
+        "lpwad.toml",
+        &format!("[gateway]\nprofile_dirs = [\"profiles\", \"nowhere\"]\n{}", text.replace("cayenne-lpp", "mine")),
+    );
+    std::fs::create_dir(site.0.path().join("profiles")).unwrap();
+    let said = |profile: &str| {
+        site.write("profiles/mine.toml", profile);
+        site.read()
+    };
+    let good = "name = \"mine\"\ncodec = \"cayenne-lpp\"\nexpect_uplink_s = 900\n";
+    let config = said(good).unwrap();
+    assert!(
+        config.warnings[0].contains("lpwad.toml:2: gateway.profile_dirs: ")
+            && config.warnings[0].contains("nowhere is no directory"),
+        "{:?}",
+        config.warnings
+    );
+    for (more, want) in [
+        ("codek = 1", "mine.toml:4: codek: unknown field `codek`"),
+        ("lifetime_s = 10", "mine.toml:4: lifetime_s: 10 is outside 300 to 31536000 s"),
+        ("stale_after_s = 0", "mine.toml:4: stale_after_s: 0 is outside 10 to"),
+        ("objects = [\"/3303/1\", \"/9999/0\"]", "mine.toml:4: objects.1: object 9999 has no definition in lpwad"),
+        ("objects = [\"/3/1\"]", "mine.toml:4: objects.0: object 3 has only instance 0"),
+        ("objects = [\"/1/0\"]", "mine.toml:4: objects.0: /1 is lpwad's own"),
+        ("[downlink]\nfport = 0", "mine.toml:5: downlink.fport: is outside 1 to 223"),
+        ("[downlink]\nttl_s = 0", "mine.toml:5: downlink.ttl_s: 0 is outside"),
+        (
+            "[[actuator]]\npath = \"/3303/1/5700\"\nchannel = 1",
+            "mine.toml:5: actuator.0.path: /3303/1/5700 (Sensor Value) cannot be written",
+        ),
+        ("[[actuator]]\npath = \"/3306/0/5750\"\nchannel = 1", "(Application Type) is no number or boolean"),
+        (
+            "[[actuator]]\npath = \"/3306/0/1\"\nchannel = 1",
+            "mine.toml:5: actuator.0.path: object 3306 has no such resource",
+        ),
+        (
+            "[[actuator]]\npath = \"/3306/0/5850\"\nchannel = 1\n[[actuator]]\nchannel = 2\npath = \"/3306/0/5850\"",
+            "mine.toml:9: actuator.1.path: /3306/0/5850 stands twice",
+        ),
+        (
+            "[[command]]\npath = \"/3306/0/5850\"\npayload = \"01\"",
+            "mine.toml:5: command.0.path: /3306/0/5850 (On/Off) cannot be executed",
+        ),
+        ("[[command]]\npath = \"/3/0/4\"\npayload = \"\"", "mine.toml:6: command.0.payload: is not 1 to 242 bytes"),
+        ("[[sample]]\nfport = 0\npayload = \"\"\nexpect = {}", "mine.toml:4: sample.0: no frame"),
+    ] {
+        let said = said(&format!("{good}{more}\n")).unwrap_err();
+        assert!(said.contains(want), "{more}: {said}");
+        assert!(!said.contains("there is no profile"), "{said}");
+    }
+    let more = "lifetime_s = 300\n[[actuator]]\npath = \"/3306/0/5851\"\nchannel = 1\n[[command]]\npath = \"/3/0/4\"\npayload = \"01ff\"";
+    assert!(said(&format!("{good}{more}\n")).is_ok());
 }
 
 const PSK: [&str; 2] = ["603deb1015ca71be2b73aef0857d7781", "1f352c073b6108d72d9810a30914dff4"];
@@ -246,7 +457,8 @@ fn keys_in_the_store_are_read_by_whoever_opens_it() {
     assert!(site.read().unwrap_err().contains("not at hand"));
     let with = |text: &str| {
         let text = text.to_string();
-        Config::read_with(&path, &move |_| Ok((PathBuf::from("keys.sealed"), zeroize::Zeroizing::new(text.clone()))))
+        let sealed = |_: Option<&Path>| Ok((PathBuf::from("keys.sealed"), zeroize::Zeroizing::new(text.clone())));
+        Config::read_with(&path, &Outside { sealed: &sealed, user: &|_| None })
     };
     assert!(with("").unwrap_err().to_string().contains("keys.sealed has no keys for this node"));
     let config = with(&keys_of("", &psk("a", PSK[0]))).unwrap();

@@ -3,6 +3,7 @@
 
 use super::database::{Database, OpenError, Reopened};
 use super::seal_key;
+use super::state_dir::{examine_store, prepare};
 use crate::config::ConfigError;
 use crate::gateway::control;
 use crate::gateway::input::Input;
@@ -14,7 +15,7 @@ use redb::backends::FileBackend;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -257,28 +258,6 @@ fn work(
     }
 }
 
-/// Makes the state directory with mode 0700, or sees to it that it is ours alone.
-pub(super) fn prepare(state_dir: &Path) -> Result<(), StoreError> {
-    let io = |error| StoreError::Io { path: state_dir.into(), error };
-    let unsafe_dir = |problem: String| StoreError::Unsafe { path: state_dir.into(), problem };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(io)?;
-    let meta = fs::symlink_metadata(state_dir).map_err(io)?;
-    if meta.is_symlink() {
-        return Err(unsafe_dir("state directory is a link: name the directory itself".into()));
-    }
-    if meta.permissions().mode() & 0o077 != 0 {
-        return Err(unsafe_dir(format!(
-            "state directory has mode {:04o}: chmod 700",
-            meta.permissions().mode() & 0o7777
-        )));
-    }
-    let me = nix::unistd::geteuid();
-    if meta.uid() != me.as_raw() && !me.is_root() {
-        return Err(unsafe_dir("state directory belongs to another user: run lpwad as that user, or chown it".into()));
-    }
-    Ok(())
-}
-
 fn open_database(state_dir: &Path, seal: &Arc<Seal>, key: &Path) -> Result<Database, StoreError> {
     let path = state_dir.join(STORE);
     let io = |error| StoreError::Io { path: state_dir.join(STORE), error };
@@ -292,15 +271,7 @@ fn open_database(state_dir: &Path, seal: &Arc<Seal>, key: &Path) -> Result<Datab
         .open(&path)
         .map_err(io)?;
     let meta = file.metadata().map_err(io)?;
-    let mode = meta.permissions().mode();
-    if mode & 0o077 != 0 {
-        let problem = format!("store has mode {:04o}: chmod 600", mode & 0o7777);
-        return Err(StoreError::Unsafe { path, problem });
-    }
-    if meta.uid() != nix::unistd::geteuid().as_raw() {
-        let problem = "store belongs to another user: run lpwad as that user, or chown it".into();
-        return Err(StoreError::Unsafe { path, problem });
-    }
+    examine_store(&path, &meta, nix::unistd::geteuid().as_raw())?;
     FileBackend::new(file).map_err(OpenError::from).and_then(|file| Database::open(file, Arc::clone(seal))).map_err(
         |error| match error {
             OpenError::Database(redb::DatabaseError::DatabaseAlreadyOpen) => StoreError::InUse(path.clone()),
@@ -343,6 +314,7 @@ mod tests {
     use super::*;
     use crate::store::Table;
     use lpwad_lorawan::DevEui;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn what_was_committed_is_there_after_reopening_and_only_one_may_open() {

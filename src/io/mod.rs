@@ -23,7 +23,9 @@ pub mod seal_key;
 pub mod sealed_keys;
 pub mod secrecy;
 mod secure;
+pub mod settings;
 mod spawn;
+mod state_dir;
 mod udp;
 mod what_if;
 

@@ -137,9 +137,8 @@ impl Shell {
         let analyses = Analyses::read(&config.analysis_dir, config.analysis_signers.as_deref())?;
         let (to_gateway, inputs) = mpsc::channel(LINES_WAITING);
         let (mut slots, mut look) = (Vec::new(), Look::by_daemon(&config.facts_dir));
-        for (index, radio) in config.radios.iter().enumerate() {
-            let plugin =
-                plugins::find(&radio.plugin, &config.plugin_dirs).map_err(crate::config::ConfigErrors::from)?;
+        let plugins = plugins::of_radios(config, &options.config)?;
+        for (index, (radio, plugin)) in config.radios.iter().zip(plugins).enumerate() {
             look.add(radio, &plugin);
             let (index, allowance) = (RadioIndex(index as u16), Allowance::new(&plugin, &radio.settings));
             slots.push(Slot::new(index, radio.name.clone(), plugin.exec, allowance, to_gateway.clone()));

@@ -22,11 +22,8 @@ const MAX_BYTES: u64 = 2 * KEY_BYTES as u64 + 2;
 /// # Errors
 /// The key cannot be read, is no key, or is lost.
 pub fn load(state_dir: &Path) -> Result<(Seal, PathBuf), StoreError> {
-    let (path, origin) = match path_of_credential(CREDENTIAL).filter(|path| path.try_exists().unwrap_or(true)) {
-        Some(path) => (path, Origin::Credential),
-        None => (state_dir.join(FILE), Origin::File),
-    };
-    if origin == Origin::File && !exists(&path)? {
+    let (path, origin) = place(state_dir);
+    if origin != Origin::Credential && !exists(&path)? {
         if let Some(sealed) = sealed_file(state_dir)? {
             return Err(lost(&path, &sealed).into());
         }
@@ -38,6 +35,34 @@ pub fn load(state_dir: &Path) -> Result<(Seal, PathBuf), StoreError> {
             _ => {}
         }
     }
+    read(path, origin)
+}
+
+/// Reads the sealing key, if there is one; none is made.
+///
+/// # Errors
+/// The key cannot be read, or is no key.
+pub fn find(state_dir: &Path) -> Result<Option<(Seal, PathBuf)>, StoreError> {
+    let (path, origin) = place(state_dir);
+    if exists(&path)? { read(path, origin).map(Some) } else { Ok(None) }
+}
+
+/// What is said of a sealing key that is not there although something is sealed; `None` if nothing is.
+///
+/// # Errors
+/// A file cannot be examined.
+pub fn missing(state_dir: &Path) -> Result<Option<ConfigError>, StoreError> {
+    Ok(sealed_file(state_dir)?.map(|sealed| lost(&state_dir.join(FILE), &sealed)))
+}
+
+fn place(state_dir: &Path) -> (PathBuf, Origin) {
+    match path_of_credential(CREDENTIAL).filter(|path| path.try_exists().unwrap_or(true)) {
+        Some(path) => (path, Origin::Credential),
+        None => (state_dir.join(FILE), Origin::File { user: None }),
+    }
+}
+
+fn read(path: PathBuf, origin: Origin) -> Result<(Seal, PathBuf), StoreError> {
     let bytes = private_file::read(&path, origin, "sealing key", MAX_BYTES)?;
     let key = parse(&bytes).ok_or_else(|| {
         ConfigError::file(&path, format!("{} bytes are no sealing key", bytes.len()))

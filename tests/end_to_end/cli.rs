@@ -23,7 +23,7 @@ fn configuration_errors_name_file_line_key_and_hint_with_exit_code_78() {
         ("rx1_delay_s", "rx1_dealy_s", vec!["lpwad.toml:2:", "did you mean `rx1_delay_s`"]),
         ("coap://127.0.0.1:5683", "http://x", vec!["lpwad.toml:9: server.uri:", "hint:"]),
         ("dev_eui = \"70b3d57ed0000000\"", "dev_eui = \"70b3\"", vec!["lpwad.toml:11: node.dev_eui:", "16 hex digits"]),
-        ("plugin = \"lora-serial\"", "plugin = \"lora-seral\"", vec!["radio.plugin", "searched:"]),
+        ("plugin = \"lora-serial\"", "plugin = \"lora-seral\"", vec!["lpwad.toml:5: radio.plugin:", "searched:"]),
     ] {
         assert!(good.contains(from), "{from}");
         site.write("lpwad.toml", &good.replace(from, to));

@@ -6,6 +6,7 @@ mod air_trace;
 mod backlog;
 mod bearer;
 mod capture;
+mod check;
 mod cli;
 mod clock;
 mod demo;

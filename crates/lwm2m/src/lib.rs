@@ -22,7 +22,7 @@ pub use client::{
     Answer, Attributes, CancelledBy, Client, ClientConfig, ClientEvent, Counters, ExchangeId, Failure,
     ObservationRecord, Output, RegistrationRecord, SendOutcome, Sending, Snapshot, State,
 };
-pub use object::definition::ObjectDefinition;
+pub use object::definition::{ObjectDefinition, ResourceDefinition};
 pub use object::path::Path;
 pub use object::registry::Registry;
 pub use object::value::{Reading, Value};

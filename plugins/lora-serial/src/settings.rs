@@ -135,6 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_those_of_plugin_toml() {
+        let declared = include_str!("../plugin.toml");
+        for name in ["freq_hz", "sf", "baud", "rx_offset_us", "tx_offset_us", "max_dbm"] {
+            let section = declared.split(&format!("[settings.{name}]")).nth(1).unwrap();
+            let bound = |bound: &str| -> i64 {
+                let start = format!("{bound} = ");
+                section.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+            };
+            let taken = |value: i64| {
+                settings(&format!(r#"{{"device":"/d","dialect":"rn2483","{name}":{value}}}"#), "[]").is_ok()
+            };
+            let (min, max) = (bound("min"), bound("max"));
+            let all = [min - 1, min, max, max + 1].map(taken);
+            assert_eq!(all, [false, true, true, false], "{name}: {min} to {max}");
+        }
+    }
+
+    #[test]
     fn the_channel_of_the_daemon_is_taken_unless_the_settings_name_one() {
         let channels = r#"[{"freq_hz":868300000,"bw_hz":125000},{"freq_hz":868500000,"bw_hz":125000}]"#;
         assert_eq!(settings(MINIMAL, channels).unwrap().radio.freq_hz, 868_300_000);

@@ -4,10 +4,11 @@ mod change;
 mod export;
 
 use super::exit;
+use crate::config::error::without_keys;
 use crate::config::place::Sealed;
-use crate::config::private_file::Edit;
+use crate::config::private_file::{Edit, user_of};
 use crate::config::roster::{Listed, Roster};
-use crate::config::{ConfigError, ConfigErrors, Place, keys};
+use crate::config::{ConfigError, ConfigErrors, Outside, Place, keys};
 use crate::io::run::state_dir;
 use crate::io::sealed_keys;
 use clap::Subcommand;
@@ -101,7 +102,7 @@ impl Keys {
     fn find(&self, name: &str) -> Result<Listed, Failure> {
         let Some(node) = self.roster.find(name) else {
             let hint = "`lpwad key` takes the DevEUI (16 hex digits) or the endpoint name of a [[node]]";
-            return Err(Failure(exit::USAGE, format!("no node \"{name}\"\n  hint: {hint}")));
+            return Err(Failure(exit::USAGE, format!("no node \"{}\"\n  hint: {hint}", without_keys(name))));
         };
         if !self.roster.lists(node.dev_eui) {
             eprintln!("lpwad: note: {} is no [[node]] of the configuration yet", node.dev_eui);
@@ -113,7 +114,10 @@ impl Keys {
     fn text(&self, place: &Place) -> Result<Sealed, ConfigError> {
         match place {
             Place::File(path) if std::fs::symlink_metadata(path).is_err() => Ok((path.clone(), Zeroizing::default())),
-            _ => place.text(&|_| Ok((self.sealed_path(), sealed_keys::text(&self.state_dir)?)), None),
+            _ => {
+                let sealed = |_: Option<&Path>| Ok((self.sealed_path(), sealed_keys::text(&self.state_dir)?));
+                place.text(&Outside { sealed: &sealed, user: &|_| user_of(&self.state_dir) }, None)
+            }
         }
     }
 
@@ -133,7 +137,7 @@ impl Keys {
                 Ok(self.sealed_path())
             }
             Place::File(path) => {
-                let edit = Edit::begin(path)?;
+                let edit = Edit::begin(path, user_of(&self.state_dir))?;
                 let (_, text) = self.text(place)?;
                 edit.replace(change(path, &text)?.as_bytes())?;
                 self.note_owner(path);
@@ -149,8 +153,8 @@ impl Keys {
     /// A file of root in a directory of root is none that a service of another user can read.
     fn note_owner(&self, path: &Path) {
         use std::os::unix::fs::MetadataExt;
-        let owner = |path: &Path| std::fs::metadata(path).map(|meta| meta.uid()).ok();
-        if let (Some(0), Some(user)) = (owner(path), owner(&self.state_dir))
+        let owner = std::fs::metadata(path).map(|meta| meta.uid()).ok();
+        if let (Some(0), Some(user)) = (owner, user_of(&self.state_dir))
             && user != 0
         {
             eprintln!(

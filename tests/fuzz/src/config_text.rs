@@ -1,5 +1,5 @@
 //! One text, read as `lpwad.toml` (all of `Config::read`, with a key file beside it), as a device profile and as the
-//! address of a server.
+//! address of a server. No error repeats what looks like a key.
 use lpwad::config::{Config, Profile, ServerUri};
 use std::fs::{Permissions, create_dir_all, set_permissions, write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +23,7 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
 pub fn run(text: &str) {
     if let Err(error) = Profile::parse(Path::new("profile.toml"), text) {
         assert!(!error.to_string().is_empty());
+        shows_no_key(text, &error.to_string());
     }
     if let Ok(uri) = text.parse::<ServerUri>() {
         assert_eq!(uri.to_string().parse::<ServerUri>().as_ref(), Ok(&uri));
@@ -36,6 +37,17 @@ pub fn run(text: &str) {
     write(&*FILE, text).expect("the temporary directory is writable");
     match Config::read(&FILE) {
         Ok(config) => assert!(!config.radios.is_empty() && !config.servers.is_empty()),
-        Err(errors) => assert!(!errors.0.is_empty() && !errors.to_string().is_empty()),
+        Err(errors) => {
+            assert!(!errors.0.is_empty() && !errors.to_string().is_empty());
+            shows_no_key(text, &errors.to_string());
+        }
+    }
+}
+
+/// Keys are often pasted into the wrong file: 32 hex digits in a row are in no error.
+fn shows_no_key(text: &str, said: &str) {
+    let rows = text.split(|c: char| !c.is_ascii_hexdigit()).filter(|row| row.len() >= 32);
+    for row in rows {
+        assert!(!said.contains(row), "a key of the text is in the error");
     }
 }
