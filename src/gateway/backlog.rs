@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Readings that are given to one Send; as many go as fit.
 const WINDOW: usize = 64;
 
+/// Shortest and longest wait before a server that refused a Send is asked again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+
 /// The readings of one uplink.
 #[derive(Debug)]
 struct Entry {
@@ -44,8 +47,10 @@ struct Queue {
     live: Option<u64>,
     /// Entries of the Send that is on its way, and how many of their readings are told with it.
     in_flight: Vec<(u64, usize)>,
-    /// The server did not take a Send; when it has answered for the registration it is asked again.
-    refused: bool,
+    /// The server did not take a Send: how often since it last did, and from when on an Update lets it be asked again.
+    refused: Option<(u32, Duration)>,
+    /// Nothing is sent until the server has answered for the registration.
+    held: bool,
     /// Readings that Send has told since the queue was empty.
     delivered: u64,
 }
@@ -149,17 +154,17 @@ impl Backlog {
     /// whole; a single uplink is what led to the registration, and its values can be read.
     pub(super) fn registered(&mut self, dev_eui: DevEui) {
         if let Some(queue) = self.nodes.get_mut(&dev_eui) {
-            queue.refused = false;
+            (queue.refused, queue.held) = (None, false);
             if queue.entries.len() > 1 {
                 queue.live = None;
             }
         }
     }
 
-    /// The server has answered for the registration: what it refused for want of it, or for a fault that has gone, is tried again.
-    pub(super) fn updated(&mut self, dev_eui: DevEui) {
+    /// The server has answered for the registration: what it refused for a fault that has gone is tried again, less often each time.
+    pub(super) fn updated(&mut self, mono: Duration, dev_eui: DevEui) {
         if let Some(queue) = self.nodes.get_mut(&dev_eui) {
-            queue.refused = false;
+            queue.held &= queue.refused.is_some_and(|(_, not_before)| mono < not_before);
         }
     }
 
@@ -170,13 +175,15 @@ impl Backlog {
         }
     }
 
-    /// The server does not take Send. Gives how many entries wait for a better time.
-    pub(super) fn refused(&mut self, dev_eui: DevEui) -> usize {
+    /// The server does not take Send. Gives how many entries wait for a better time, the first time.
+    pub(super) fn refused(&mut self, mono: Duration, dev_eui: DevEui) -> Option<usize> {
         self.lost(dev_eui);
-        self.nodes.get_mut(&dev_eui).map_or(0, |queue| {
-            queue.refused = true;
-            queue.entries.len()
-        })
+        let queue = self.nodes.get_mut(&dev_eui)?;
+        let before = queue.refused.map_or(0, |(times, _)| times);
+        let wait = RETRY.0.saturating_mul(1 << before.min(8)).min(RETRY.1);
+        queue.refused = Some((before + 1, mono.saturating_add(wait)));
+        queue.held = true;
+        (before == 0).then_some(queue.entries.len())
     }
 
     /// Everything that the server wants of the newest uplink is acknowledged.
@@ -188,7 +195,7 @@ impl Backlog {
     /// Whether a Send is wanted for this node.
     pub(super) fn wants_send(&self, dev_eui: DevEui) -> bool {
         self.nodes.get(&dev_eui).is_some_and(|queue| {
-            !queue.refused && queue.in_flight.is_empty() && queue.entries.iter().any(|seq| queue.live != Some(*seq))
+            !queue.held && queue.in_flight.is_empty() && queue.entries.iter().any(|seq| queue.live != Some(*seq))
         })
     }
 
@@ -250,6 +257,7 @@ impl Backlog {
             if skipped {
                 self.unsendable += taken as u64;
             } else {
+                (queue.refused, queue.held) = (None, false);
                 queue.delivered += taken as u64;
                 self.delivered += taken as u64;
             }
@@ -279,7 +287,7 @@ impl Backlog {
             if queue.live == Some(seq) {
                 queue.live = None;
             }
-            if queue.entries.is_empty() && !queue.refused && queue.delivered == 0 {
+            if queue.entries.is_empty() && queue.refused.is_none() && queue.delivered == 0 {
                 self.nodes.remove(&entry.dev_eui);
             }
         }

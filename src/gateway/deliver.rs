@@ -42,8 +42,7 @@ impl Gateway {
             Sending::Started(taken) => self.backlog.sent(dev_eui, taken),
             Sending::Skipped(taken) => {
                 self.backlog.sent(dev_eui, taken);
-                self.say(Event::new(Kind::BacklogUnsendable).node(dev_eui).with("readings", taken));
-                self.told(now, dev_eui, true);
+                self.skip(now, dev_eui, taken, "the profile does not have their resources");
             }
         }
         self.dirty.insert(id);
@@ -56,13 +55,21 @@ impl Gateway {
         match outcome {
             SendOutcome::Delivered => self.told(now, dev_eui, false),
             SendOutcome::Lost => self.backlog.lost(dev_eui),
+            SendOutcome::TooLarge => self.skip(now, dev_eui, 1, "the server takes no message so large, nor blocks"),
             SendOutcome::Refused(reason) => {
-                let waiting = self.backlog.refused(dev_eui);
+                let Some(waiting) = self.backlog.refused(now.mono, dev_eui) else { return };
                 let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
                 let event = Event::new(Kind::BacklogRefused).node(dev_eui).server(server);
                 self.say(event.with("reason", reason).with("uplinks", waiting));
             }
         }
+    }
+
+    /// What was on its way can never be told.
+    fn skip(&mut self, now: Now, dev_eui: DevEui, readings: usize, reason: &str) {
+        let event = Event::new(Kind::BacklogUnsendable).node(dev_eui);
+        self.say(event.with("readings", readings).with("reason", reason));
+        self.told(now, dev_eui, true);
     }
 
     fn told(&mut self, now: Now, dev_eui: DevEui, skipped: bool) {

@@ -7,7 +7,7 @@ use super::Gateway;
 use super::event::{Event, Kind};
 use super::input::{NodeId, Now};
 use crate::codec::{self, EncodeError};
-use crate::node::mailbox::Item;
+use crate::node::mailbox::{Item, Mailbox};
 use crate::store::{Table, record::mailbox_to_bytes};
 use core::time::Duration;
 use lpwad_lorawan::{DevEui, Downlink, DownlinkOutcome};
@@ -69,26 +69,28 @@ impl Gateway {
             self.refuse(now, id, exchange, answer, path, &error.to_string());
             return;
         }
-        let Some(node) = self.fleet.get_mut(id) else { return };
-        let before = node.mailbox.clone();
-        let mut full = None;
-        let mut taken = Vec::new();
-        for item in &items {
-            match node.mailbox.put(item.clone(), profile.downlink.max_pending) {
-                Ok(replaced) => taken.push((item.id, replaced)),
-                Err(error) => full = Some((item.path, error)),
-            }
-        }
+        let Some(mut mailbox) = self.mailbox_to_be(id) else { return };
+        let max = profile.downlink.max_pending;
+        let full = items.iter().find_map(|item| Some((item.path, mailbox.put(item.clone(), max).err()?)));
         if let Some((path, error)) = full {
-            node.mailbox = before;
             self.refuse(now, id, exchange, Answer::Unavailable { max_age_s: RETRY_AFTER_S }, path, &error.to_string());
             return;
         }
         for item in &items {
             self.say(Event::new(Kind::WriteAccepted).node(dev_eui).with("path", item.path).with("downlink", item.id));
         }
+        self.persist.answer_when_saved(id, exchange, items);
         self.save_mailbox(now, id);
-        self.persist.answer_when_saved(id, exchange, taken);
+    }
+
+    /// A node's mailbox as it is when everything is on disk that is on the way there.
+    fn mailbox_to_be(&self, id: NodeId) -> Option<Mailbox> {
+        let mut mailbox = self.fleet.get(id)?.mailbox.clone();
+        for item in self.persist.unsaved(id) {
+            // There was room when it was accepted.
+            let _ = mailbox.put(item.clone(), u8::MAX);
+        }
+        Some(mailbox)
     }
 
     fn refuse(&mut self, now: Now, id: NodeId, exchange: ExchangeId, answer: Answer, path: Path, why: &str) {
@@ -105,14 +107,13 @@ impl Gateway {
         Item { id, path, value, payload, expires: now.mono + ttl, sent: false }
     }
 
-    /// Gives the front of a node's mailbox to the network, once it is on disk.
+    /// Gives the front of a node's mailbox to the network.
     pub(super) fn offer_downlink(&mut self, now: Now, id: NodeId) {
         let Some(node) = self.fleet.get(id) else { return };
         if self.network.device_status(node.dev_eui).is_none() {
             return;
         }
-        let goes = |item: &&Item| !item.sent && !self.persist.awaits(id, item.id);
-        let downlink = node.mailbox.front().filter(goes).map(|item| Downlink {
+        let downlink = node.mailbox.front().filter(|item| !item.sent).map(|item| Downlink {
             id: item.id,
             fport: node.profile.downlink.fport,
             payload: item.payload.clone(),
@@ -122,15 +123,24 @@ impl Gateway {
         self.network.set_downlink(now.mono, node.dev_eui, downlink);
     }
 
-    /// Puts a node's mailbox into the batch and shows its state.
+    /// Puts a node's mailbox into the batch, with what waits for the disk, and shows its state.
     pub(super) fn save_mailbox(&mut self, now: Now, id: NodeId) {
+        let Some(mailbox) = self.mailbox_to_be(id) else { return };
         let Some(node) = self.fleet.get_mut(id) else { return };
         node.show_mailbox();
         if node.leaves.is_none() {
-            let record = mailbox_to_bytes(node.mailbox.dropped, &node.pending_writes(now.mono, now.unix_ms));
+            let record = mailbox_to_bytes(mailbox.dropped, &mailbox.pending_writes(now.mono, now.unix_ms));
             self.persist.put(Table::Mailbox, node.dev_eui, record);
         }
         self.dirty.insert(id);
+    }
+
+    /// The writes of a node that are not on disk yet are refused: the node changes, or goes.
+    pub(super) fn refuse_unsaved(&mut self, now: Now, id: NodeId) {
+        for (exchange, path) in self.persist.give_up(id) {
+            let answer = Answer::Unavailable { max_age_s: RETRY_AFTER_S };
+            self.refuse(now, id, exchange, answer, path, "the configuration of the node changes");
+        }
     }
 
     /// The network says what became of a downlink.

@@ -188,9 +188,9 @@ events! {
     DtlsParked = "dtls-parked", Debug;
     /// A server has been told by Send what it missed of a node.
     BacklogDelivered = "backlog-delivered", Info;
-    /// A server refused a Send; what it missed is kept, within the bounds, and sent again after its next answer to Update or Register.
+    /// A server refused a Send; what it missed is kept within the bounds and tried again after a Register, or an hour later and then less often. Said once until it takes one.
     BacklogRefused = "backlog-refused", Warn;
-    /// Readings that a server missed cannot be sent: the node's profile does not have their resources any more.
+    /// Readings that a server missed can never be sent: the profile does not have their resources, or they are too large for a message and the server takes no blocks.
     BacklogUnsendable = "backlog-unsendable", Warn;
     /// What servers missed is too much or too old: the oldest uplinks go. Said once until nothing waits.
     BacklogFull = "backlog-full", Warn;

@@ -9,7 +9,7 @@ use crate::node::mailbox::Item;
 use crate::store::{BacklogKey, Batch, Table, record};
 use core::time::Duration;
 use lpwad_lorawan::{DevEui, DeviceRecord};
-use lpwad_lwm2m::{Answer, ExchangeId};
+use lpwad_lwm2m::{Answer, ExchangeId, Path};
 use std::collections::BTreeSet;
 
 /// Shortest and longest wait before a failed batch is tried again.
@@ -19,12 +19,16 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// that a server is told once more.
 const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 
+/// Removals from the backlog that wait for a disk that fails, the newest ones. What an older one would have removed is told once more
+/// after the next start.
+const MAX_REMOVALS: usize = 65_536;
+
 /// A server's request that is answered when its write is on disk.
 struct Waiting {
     node: NodeId,
     exchange: ExchangeId,
-    /// Writes that were put into the mailbox, with what each one replaced.
-    items: Vec<(u64, Option<Item>)>,
+    /// What goes into the mailbox then.
+    items: Vec<Item>,
 }
 
 /// A batch with what depends on it.
@@ -84,15 +88,25 @@ impl Persist {
     }
 
     /// Answers a request when what was put so far is on disk.
-    pub(super) fn answer_when_saved(&mut self, node: NodeId, exchange: ExchangeId, items: Vec<(u64, Option<Item>)>) {
+    pub(super) fn answer_when_saved(&mut self, node: NodeId, exchange: ExchangeId, items: Vec<Item>) {
         self.next.waiting.push(Waiting { node, exchange, items });
     }
 
-    /// Whether this write is not on disk yet.
-    pub(super) fn awaits(&self, node: NodeId, item: u64) -> bool {
-        let batches = [Some(&self.next), self.on_its_way.as_ref()].into_iter().flatten();
-        let mut waiting = batches.flat_map(|pending| &pending.waiting).filter(|waiting| waiting.node == node);
-        waiting.any(|waiting| waiting.items.iter().any(|(id, _)| *id == item))
+    /// Writes of a node that are not on disk yet, in their order.
+    pub(super) fn unsaved(&self, node: NodeId) -> impl Iterator<Item = &Item> {
+        let batches = [self.on_its_way.as_ref(), Some(&self.next)].into_iter().flatten();
+        let waiting = batches.flat_map(|pending| &pending.waiting).filter(move |waiting| waiting.node == node);
+        waiting.flat_map(|waiting| &waiting.items)
+    }
+
+    /// Nobody waits for the writes of this node any more; gives whose answers are due, with a path of each.
+    pub(super) fn give_up(&mut self, node: NodeId) -> Vec<(ExchangeId, Path)> {
+        let mut given_up = Vec::new();
+        for pending in [self.on_its_way.as_mut(), Some(&mut self.next)].into_iter().flatten() {
+            let of_node = pending.waiting.extract_if(.., |waiting| waiting.node == node);
+            given_up.extend(of_node.filter_map(|waiting| Some((waiting.exchange, waiting.items.first()?.path))));
+        }
+        given_up
     }
 
     /// The batch to write now.
@@ -106,12 +120,9 @@ impl Persist {
         self.last_ticket += 1;
         let mut pending = std::mem::take(&mut self.next);
         self.removals_due = None;
-        for key in std::mem::take(&mut self.removals) {
-            // What is in the batch is not on disk, so that nothing has to be removed there.
-            if pending.batch.backlog.remove(&key).flatten().is_none() {
-                pending.batch.backlog.insert(key, None);
-            }
-        }
+        // What is in the batch may be on disk all the same, if one that failed did not fail entirely.
+        pending.batch.backlog.extend(std::mem::take(&mut self.removals).into_iter().map(|key| (key, None)));
+        forget_removals(&mut pending.batch);
         pending.batch.ticket = self.last_ticket;
         let batch = pending.batch.clone();
         self.on_its_way = Some(pending);
@@ -133,6 +144,17 @@ impl Persist {
     }
 }
 
+/// Keeps to [`MAX_REMOVALS`].
+fn forget_removals(batch: &mut Batch) {
+    let removals = batch.backlog.values().filter(|record| record.is_none()).count();
+    let mut surplus = removals.saturating_sub(MAX_REMOVALS);
+    batch.backlog.retain(|_, record| {
+        let goes = record.is_none() && surplus > 0;
+        surplus -= usize::from(goes);
+        !goes
+    });
+}
+
 impl Gateway {
     pub(super) fn committed(&mut self, now: Now, ticket: u64) {
         let Some(done) = self.persist.on_its_way.take_if(|pending| pending.batch.ticket == ticket) else { return };
@@ -145,6 +167,11 @@ impl Gateway {
         }
         for waiting in done.waiting {
             if let Some(node) = self.fleet.get_mut(waiting.node) {
+                for item in waiting.items {
+                    // There was room when it was accepted.
+                    let _ = node.mailbox.put(item, u8::MAX);
+                }
+                node.show_mailbox();
                 node.client.answer(now.mono, waiting.exchange, Answer::Changed);
             }
             self.dirty.insert(waiting.node);
@@ -161,21 +188,10 @@ impl Gateway {
         if self.persist.failures == 1 {
             self.say(Event::new(Kind::StoreFailed).with("reason", why).with("retry_in_s", wait.as_secs()));
         }
-        for (key, record) in failed.batch.records {
-            self.persist.next.batch.records.entry(key).or_insert(record);
-        }
-        for (key, record) in failed.batch.backlog {
-            self.persist.next.batch.backlog.entry(key).or_insert(record);
-        }
-        for (key, record) in failed.batch.policy {
-            self.persist.next.batch.policy.entry(key).or_insert(record);
-        }
+        self.persist.next.batch.lay_under(failed.batch);
         self.persist.next.network_ticket = self.persist.next.network_ticket.max(failed.network_ticket);
         for waiting in failed.waiting {
             if let Some(node) = self.fleet.get_mut(waiting.node) {
-                for (id, replaced) in waiting.items.into_iter().rev() {
-                    node.mailbox.take_back(id, replaced);
-                }
                 node.client.answer(
                     now.mono,
                     waiting.exchange,
@@ -183,7 +199,32 @@ impl Gateway {
                 );
             }
             self.save_mailbox(now, waiting.node);
-            self.offer_downlink(now, waiting.node);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_for_long_keeps_the_newest_removals() {
+        let mut persist = Persist::default();
+        let key = |seq| BacklogKey { seq, dev_eui: DevEui([1; 8]) };
+        persist.put_backlog(key(0), vec![1]);
+        let mut now = Duration::ZERO;
+        for round in 0..3 {
+            for seq in round * 40_000..(round + 1) * 40_000 {
+                persist.remove_backlog(now, key(seq + 1));
+            }
+            now += REMOVAL_DELAY;
+            let batch = persist.next_batch(now).unwrap();
+            assert!(batch.backlog.len() <= MAX_REMOVALS + 1, "{}", batch.backlog.len());
+            let failed = persist.on_its_way.take().unwrap();
+            persist.next.batch.lay_under(failed.batch);
+        }
+        let backlog = &persist.next.batch.backlog;
+        assert_eq!((backlog.len(), backlog[&key(0)].clone()), (MAX_REMOVALS + 1, Some(vec![1])));
+        assert_eq!(backlog.last_key_value(), Some((&key(120_000), &None)));
     }
 }

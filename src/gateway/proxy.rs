@@ -246,7 +246,7 @@ impl Gateway {
                 ClientOutput::Sent(outcome) => self.sent(now, id, outcome),
                 ClientOutput::Event(event) => {
                     let silent = is_silence(&event);
-                    self.client_event(id, event);
+                    self.client_event(now, id, event);
                     if silent {
                         self.renew(now, id);
                     }
@@ -285,13 +285,13 @@ impl Gateway {
         })
     }
 
-    fn client_event(&mut self, id: NodeId, event: ClientEvent) {
+    fn client_event(&mut self, now: Now, id: NodeId, event: ClientEvent) {
         let Some(node) = self.fleet.get(id) else { return };
         let server = self.servers.get(node.server).map_or("", |served| served.config.name.as_str());
         let about = |kind| Event::new(kind).node(node.dev_eui).server(server);
         match event {
             ClientEvent::Registered { .. } => self.backlog.registered(node.dev_eui),
-            ClientEvent::Updated => self.backlog.updated(node.dev_eui),
+            ClientEvent::Updated => self.backlog.updated(now.mono, node.dev_eui),
             ClientEvent::RegistrationFailed { .. } | ClientEvent::UpdateFailed { .. } | ClientEvent::Lapsed => {
                 self.backlog.missed(node.dev_eui);
             }

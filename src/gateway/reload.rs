@@ -134,11 +134,15 @@ impl Gateway {
 
     /// Takes a node out of service; its records are kept. With `goodbye` its proxy de-registers.
     fn retire(&mut self, now: Now, id: NodeId, goodbye: bool) {
+        self.refuse_unsaved(now, id);
         let Some(node) = self.fleet.get(id) else { return };
         let dev_eui = node.dev_eui;
         let mut records = vec![
             (Table::Values, node.values_record().to_bytes()),
-            (Table::Mailbox, mailbox_to_bytes(node.mailbox.dropped, &node.pending_writes(now.mono, now.unix_ms))),
+            (
+                Table::Mailbox,
+                mailbox_to_bytes(node.mailbox.dropped, &node.mailbox.pending_writes(now.mono, now.unix_ms)),
+            ),
         ];
         records.extend(self.proxy_record(node).map(|record| (Table::Proxy, record.to_bytes())));
         // Without a device its record is damaged; it stays as it is.

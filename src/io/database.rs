@@ -9,7 +9,7 @@ pub use redb::{DatabaseError, Error, StorageBackend};
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
 use std::sync::Arc;
 
-/// Largest record; the gateway writes none that is near.
+/// Largest record; the gateway writes none that is larger, and takes a larger one for damaged.
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// The table with one value, by which a wrong key is told from damaged records.
@@ -262,9 +262,7 @@ fn each<const N: usize>(
     let Some(rows) = rows(read, name)? else { return Ok(()) };
     for row in rows.iter()? {
         let (key, value) = row?;
-        if value.value().len() <= MAX_RECORD_BYTES {
-            take(key.value(), value.value());
-        }
+        take(key.value(), Some(value.value()).filter(|value| value.len() <= MAX_RECORD_BYTES).unwrap_or_default());
     }
     Ok(())
 }

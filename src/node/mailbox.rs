@@ -1,6 +1,7 @@
-//! What we owe a node: written resources that wait for its next receive window. Latest value per resource, with a time
-//! to live; bounded by the profile's `max_pending`.
+//! What we owe a node: written resources that are on disk and wait for its next receive window. Latest value per resource, with a
+//! time to live; bounded by the profile's `max_pending`.
 
+use crate::store::record::PendingWrite;
 use core::time::Duration;
 use lpwad_lwm2m::{Path, Value};
 
@@ -35,34 +36,24 @@ pub struct Mailbox {
 pub struct Full;
 
 impl Mailbox {
-    /// Puts a write in. A waiting write of the same resource that was not on air yet is replaced in its place and given
-    /// back; an Execute replaces nothing.
+    /// Puts a write in. A waiting write of the same resource that was not on air yet is replaced in its place; an Execute replaces
+    /// nothing.
     ///
     /// # Errors
     /// [`Full`], and nothing changed.
-    pub fn put(&mut self, item: Item, max_pending: u8) -> Result<Option<Item>, Full> {
+    pub fn put(&mut self, item: Item, max_pending: u8) -> Result<(), Full> {
         let replaceable = |waiting: &&mut Item| {
             waiting.path == item.path && !waiting.sent && waiting.value.is_some() && item.value.is_some()
         };
         if let Some(waiting) = self.items.iter_mut().find(replaceable) {
-            return Ok(Some(std::mem::replace(waiting, item)));
+            *waiting = item;
+            return Ok(());
         }
         if self.items.len() >= usize::from(max_pending) {
             return Err(Full);
         }
         self.items.push(item);
-        Ok(None)
-    }
-
-    /// Takes back a write that was put in but could not be made durable; what it replaced takes its place again.
-    pub fn take_back(&mut self, id: u64, replaced: Option<Item>) {
-        let Some(index) = self.items.iter().position(|item| item.id == id) else { return };
-        match (self.items.get_mut(index), replaced) {
-            (Some(item), Some(replaced)) => *item = replaced,
-            _ => {
-                self.items.remove(index);
-            }
-        }
+        Ok(())
     }
 
     /// The write that leaves next.
@@ -81,6 +72,21 @@ impl Mailbox {
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// What the store keeps of it.
+    #[must_use]
+    pub fn pending_writes(&self, mono: Duration, unix_ms: Option<u64>) -> Vec<PendingWrite> {
+        let pending = |item: &Item| {
+            let left = item.expires.saturating_sub(mono);
+            PendingWrite {
+                path: item.path,
+                value: item.value.clone(),
+                ttl_s: left.as_secs() as u32,
+                expires_unix_ms: unix_ms.map(|now| now.saturating_add(left.as_millis() as u64)),
+            }
+        };
+        self.items.iter().map(pending).collect()
     }
 
     /// Notes that a write was on air.
@@ -151,18 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_is_taken_back_leaves_what_it_replaced() {
+    fn an_execute_replaces_nothing() {
         let mut mailbox = Mailbox::default();
         mailbox.put(item(1, 0), 2).unwrap();
-        let replaced = mailbox.put(item(2, 0), 2).unwrap();
-        mailbox.take_back(2, replaced);
-        assert_eq!(ids(&mailbox), [1]);
         let execute = |id| Item { value: None, ..item(id, 5) };
         mailbox.put(execute(3), 9).unwrap();
         mailbox.put(execute(4), 9).unwrap();
-        assert_eq!(ids(&mailbox), [1, 3, 4], "an Execute replaces nothing");
-        mailbox.take_back(4, None);
-        assert_eq!(ids(&mailbox), [1, 3]);
+        assert_eq!(ids(&mailbox), [1, 3, 4]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::store::record::{PendingWrite, ProxyRecord, ValuesRecord};
 use core::time::Duration;
 use lpwad_lorawan::{DataRate, DevEui, Uplink};
 use lpwad_lwm2m::{Client, ClientConfig, Path, Reading, Registry, Snapshot, Value};
-use mailbox::{Item, Mailbox};
+use mailbox::Mailbox;
 use std::sync::Arc;
 
 /// Our private object: what no OMA object has. Its ids stand in `crates/lwm2m/objects/30412.toml`.
@@ -207,21 +207,6 @@ impl Node {
             .map(|(path, value, at_unix_ms)| Reading { path, value: value.clone(), at_unix_ms })
             .collect();
         ValuesRecord { last_heard_unix_ms: self.last_heard_unix_ms, readings }
-    }
-
-    /// What the store keeps of its mailbox.
-    #[must_use]
-    pub fn pending_writes(&self, mono: Duration, unix_ms: Option<u64>) -> Vec<PendingWrite> {
-        let pending = |item: &Item| {
-            let left = item.expires.saturating_sub(mono);
-            PendingWrite {
-                path: item.path,
-                value: item.value.clone(),
-                ttl_s: left.as_secs() as u32,
-                expires_unix_ms: unix_ms.map(|now| now.saturating_add(left.as_millis() as u64)),
-            }
-        };
-        self.mailbox.items().iter().map(pending).collect()
     }
 
     /// Shows the mailbox's state in our private object.

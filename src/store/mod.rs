@@ -97,6 +97,19 @@ impl Batch {
     pub fn put(&mut self, table: Table, dev_eui: DevEui, record: Vec<u8>) {
         self.records.insert((table, dev_eui.0), record);
     }
+
+    /// Adds what an earlier batch has and this one has not.
+    pub fn lay_under(&mut self, earlier: Batch) {
+        for (key, record) in earlier.records {
+            self.records.entry(key).or_insert(record);
+        }
+        for (key, record) in earlier.backlog {
+            self.backlog.entry(key).or_insert(record);
+        }
+        for (key, record) in earlier.policy {
+            self.policy.entry(key).or_insert(record);
+        }
+    }
 }
 
 /// Everything that was on disk at start.

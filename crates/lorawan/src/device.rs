@@ -52,7 +52,7 @@ pub struct DeviceRecord {
     pub session: Option<SessionRecord>,
     /// The session offered by the last join accept, until the device uses it.
     pub pending: Option<SessionRecord>,
-    /// What belongs to other keys that the device had, at most 8, the newest last.
+    /// What belongs to other keys that the device had and used, at most 8, the newest last.
     pub shelved: Vec<Shelved>,
 }
 

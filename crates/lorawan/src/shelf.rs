@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 /// Former keys of one device whose state is kept, the newest ones. Who returns to still older ones starts from nothing.
 const MAX_SHELVED: usize = 8;
+/// Used DevNonces of all former keys together. Where there are more, the oldest keys go.
+const MAX_SHELVED_NONCES: usize = 65_536;
 
 /// Tells AppKeys apart without saying anything else of them.
 pub type KeyMark = [u8; 8];
@@ -26,8 +28,10 @@ pub struct Shelved {
 }
 
 impl Shelved {
-    fn is_empty(&self) -> bool {
-        self.used_dev_nonces.is_empty() && self.session.is_none() && self.pending.is_none()
+    /// Whether nothing was ever sent or accepted with these keys: a class A device is answered only after an uplink.
+    fn is_unused(&self) -> bool {
+        let is_used = |session: &SessionRecord| session.fcnt_up.is_some();
+        self.used_dev_nonces.is_empty() && self.pending.is_none() && !self.session.as_ref().is_some_and(is_used)
     }
 
     fn belongs_to(&self, activation: &Activation) -> bool {
@@ -56,11 +60,13 @@ impl DeviceRecord {
             let place = shelved.iter().position(|state| state.belongs_to(activation));
             let found = place.map(|place| shelved.remove(place)).unwrap_or_default();
             let former = std::mem::replace(&mut current, found);
-            if !former.is_empty() {
+            if !former.is_unused() {
                 shelved.push(former);
             }
-            let surplus = shelved.len().saturating_sub(MAX_SHELVED);
-            shelved.drain(..surplus);
+            let nonces = |shelved: &[Shelved]| shelved.iter().map(|state| state.used_dev_nonces.len()).sum::<usize>();
+            while shelved.len() > MAX_SHELVED || nonces(&shelved) > MAX_SHELVED_NONCES {
+                shelved.remove(0);
+            }
         }
         let app_key_mark = match activation {
             Activation::Otaa { app_key, .. } => Some(frame::key_mark(app_key)),
@@ -144,5 +150,22 @@ mod tests {
         assert_eq!(record.shelved.len(), MAX_SHELVED);
         assert_eq!(record.clone().turn_to(&otaa(11)).used_dev_nonces, [11].into());
         assert_eq!(record.turn_to(&otaa(10)).used_dev_nonces, [].into());
+
+        let mut record = DeviceRecord::default();
+        for key in 0..3 {
+            record = record.turn_to(&otaa(key));
+            record.used_dev_nonces = (0..=u16::MAX).collect();
+        }
+        assert_eq!(record.shelved.len(), 1);
+    }
+
+    #[test]
+    fn keys_that_were_never_used_take_no_place() {
+        let mut record = DeviceRecord { session: Some(session(1, 7)), ..DeviceRecord::default() };
+        for key in 10..40 {
+            record = record.turn_to(&abp(key));
+            record.session = Some(SessionRecord { fcnt_up: None, ..session(key, 0) });
+        }
+        assert_eq!(record.turn_to(&abp(1)).session.and_then(|session| session.fcnt_up), Some(7));
     }
 }

@@ -290,50 +290,70 @@ fn a_power_cut_while_it_is_delivered_tells_twice_rather_than_never() {
     assert!(again.windows(2).all(|pair| pair[0] < pair[1]), "in order: {again:?}");
 }
 
-#[test]
-fn a_server_that_refuses_a_send_is_asked_again_when_it_has_answered_for_the_registration() {
+/// A server that was away, refuses Send, and is told of an uplink each quarter of an hour for some hours.
+fn refused_for_hours(code: Code) -> (Rig, ServerModel) {
     let (mut rig, mut server) = observed();
     for n in 1..=5 {
         rig.run_to(rig.now + QUARTER);
         speak(&mut rig, n);
     }
-    server.refuses = Some(Code::METHOD_NOT_ALLOWED);
+    server.refuses = Some(code);
     take_sent(&mut rig);
-    for n in 6..=20 {
+    for n in 6..=69 {
         rig.run_to(rig.now + QUARTER);
         speak(&mut rig, n);
         server.serve(&mut rig);
     }
-    let (registrations, refused) = (server.registrations, rig.said(Kind::BacklogRefused));
-    assert!((1..=registrations + rig.said(Kind::Updated)).contains(&refused), "{refused}, once after each answer");
-    assert!(status(&rig)["uplinks"].as_u64().unwrap() >= 5, "kept");
-    server.refuses = None;
-    for n in 21..=25 {
-        rig.run_to(rig.now + QUARTER);
-        speak(&mut rig, n);
-        server.serve(&mut rig);
-    }
-    assert_eq!((server.registrations, rig.said(Kind::BacklogDelivered)), (registrations, 1), "an Update is enough");
-    assert_eq!(server.sends[0].0, 0.1);
+    (rig, server)
 }
 
 #[test]
-fn with_the_disk_failing_for_long_what_was_told_meanwhile_leaves_nothing_behind() {
-    let (mut rig, mut server) = observed();
-    rig.store = Store::Fails;
-    let mut largest = 0;
-    for n in 1..=600 {
-        rig.run_to(rig.now + S(60));
-        speak(&mut rig, n);
-        server.serve(&mut rig);
-        let batch = |output: &Output| match output {
-            Output::Commit(batch) => Some(batch.backlog.len()),
-            _ => None,
-        };
-        largest = rig.outputs.drain(..).filter_map(|output| batch(&output)).max().unwrap_or(0).max(largest);
+fn a_server_that_refuses_a_send_is_asked_again_less_and_less_often() {
+    for code in [Code::METHOD_NOT_ALLOWED, Code::NOT_FOUND, Code::BAD_REQUEST] {
+        let (mut rig, mut server) = refused_for_hours(code);
+        // At once, after an hour, two, four, eight: the 16 hours have no more.
+        assert!((3..=5).contains(&server.sent_at.len()), "{code:?}: {:?}", server.sent_at);
+        assert_eq!(rig.said(Kind::BacklogRefused), 1, "said once");
+        assert!(rig.said(Kind::Updated) < 40, "{code:?}: {} Updates for 64 uplinks", rig.said(Kind::Updated));
+        assert!(status(&rig)["uplinks"].as_u64().unwrap() >= 5, "kept");
+        server.refuses = None;
+        let registrations = server.registrations;
+        for n in 70..=140 {
+            rig.run_to(rig.now + QUARTER);
+            speak(&mut rig, n);
+            server.serve(&mut rig);
+        }
+        assert_eq!((server.registrations, rig.said(Kind::BacklogDelivered)), (registrations, 1), "an Update is enough");
+        assert_eq!(server.sends[0].0, 0.1);
     }
-    assert_eq!(server.notified.len(), 600, "served from memory");
-    assert!(largest < 10, "{largest} entries in one batch");
+}
+
+#[test]
+fn readings_that_the_profile_does_not_have_any_more_are_counted_and_the_others_are_told() {
+    let (mut rig, mut server) = observed();
+    for n in 1..=3 {
+        rig.run_to(rig.now + QUARTER);
+        rig.uplink(&format!("0167{n:04x}016891"), false);
+    }
+    take_sent(&mut rig);
+    let mut loaded = std::mem::take(&mut rig.disk);
+    for (key, bytes) in &mut loaded.backlog {
+        let mut record = BacklogRecord::from_bytes(bytes).unwrap();
+        for reading in record.readings.iter_mut().filter(|reading| reading.path.object == 3304) {
+            reading.path.object = 9999;
+        }
+        *bytes = record.to_bytes();
+        assert_eq!(key.dev_eui, DEV_EUI);
+    }
+    rig.disk = loaded;
+    let mut rig = power_cut(rig);
+    server.forgot = true;
+    speak(&mut rig, 4);
+    server.serve_for(&mut rig, HOURS);
+    assert_eq!(status(&rig)["readings_unsendable"], 3);
+    assert_eq!(rig.said(Kind::BacklogUnsendable), 3);
+    let told: Vec<f64> = server.sends.iter().map(|(value, _)| *value).collect();
+    assert_eq!(told[..3], tenths(1..=3)[..]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The way of a write to the node: disk, network, radio, acknowledgement.
 
 use super::*;
+use std::collections::BTreeSet;
 
 #[test]
 fn an_acknowledged_write_is_on_disk_and_survives_a_restart() {
@@ -122,6 +123,18 @@ fn transmitted(rig: &mut Rig, status: &str) -> usize {
     frames.len()
 }
 
+fn ticket_of(output: &Output) -> Option<u64> {
+    match output {
+        Output::Commit(batch) => Some(batch.ticket),
+        _ => None,
+    }
+}
+
+/// What the node is owed.
+fn mailbox_ids(rig: &Rig) -> Vec<u64> {
+    rig.gateway.fleet.get(NODE).unwrap().mailbox.items().iter().map(|item| item.id).collect()
+}
+
 fn downlinks(rig: &Rig) -> usize {
     let node = rig.gateway.answer_request(rig.time(), &control::Request::NodeShow { node: DEV_EUI.to_string() });
     node["downlinks"].as_array().unwrap().len()
@@ -155,10 +168,7 @@ fn a_write_waits_for_its_own_commit_though_the_one_before_is_done() {
     assert_eq!(rig.said(Kind::DownlinkSent), 1);
     rig.store = Store::Held;
     write(&mut rig, 2, 1);
-    let ticket = rig.outputs.iter().rev().find_map(|output| match output {
-        Output::Commit(batch) => Some(batch.ticket),
-        _ => None,
-    });
+    let ticket = rig.outputs.iter().rev().find_map(ticket_of);
     rig.uplink("01670112", true);
     assert_eq!(rig.said(Kind::DownlinkAcked), 1);
     rig.run_to(rig.now + S(5));
@@ -187,4 +197,58 @@ fn a_confirmed_write_that_is_out_of_time_is_not_repeated() {
     rig.uplink("01670112", false);
     wait(&mut rig, 800);
     assert_eq!(transmitted(&mut rig, "sent"), 0);
+}
+
+#[test]
+fn writes_that_fall_into_failing_commits_leave_the_acknowledged_one_as_it_was() {
+    for one_batch in [true, false] {
+        let mut rig = two_actuators();
+        write(&mut rig, 1, 0);
+        assert_eq!(rig.last_code(), 0x44, "2.04");
+        let acknowledged = mailbox_ids(&rig);
+        rig.store = Store::Held;
+        rig.outputs.clear();
+        if one_batch {
+            // Something else is on its way to the disk.
+            rig.uplink("01670111", false);
+        }
+        let value = |id: u8| {
+            [&[0x41, 0x03, 0x77, id, id, 0xb4][..], b"3306", &[0x01], b"0", &[0x04], b"5850", &[0xff], b"0"].concat()
+        };
+        rig.input(Input::Datagram(NODE, value(2)));
+        rig.input(Input::Datagram(NODE, value(3)));
+        assert_eq!(mailbox_ids(&rig), acknowledged, "nothing changes before the disk has it");
+        rig.store = Store::Fails;
+        let ticket = rig.outputs.iter().rev().find_map(ticket_of).unwrap();
+        rig.input(Input::CommitFailed(ticket, "disk full".into()));
+        rig.run_to(rig.now + S(60));
+        // What comes late goes one by one, and waits for an acknowledgement.
+        let codes: BTreeSet<u8> = rig.sent().iter().map(|sent| sent[1]).filter(|code| *code != 0).collect();
+        assert_eq!(codes, [0xa3].into(), "5.03 and nothing else");
+        assert_eq!(mailbox_ids(&rig), acknowledged, "one batch: {one_batch}");
+        rig.store = Store::Works;
+        rig.run_to(rig.now + S(60));
+        let (_, pending) = mailbox_from_bytes(rig.disk.get(Table::Mailbox, DEV_EUI).unwrap()).unwrap();
+        let values: Vec<_> = pending.into_iter().filter_map(|write| write.value).collect();
+        assert_eq!(values, [lpwad_lwm2m::Value::Boolean(true)], "on disk as well");
+    }
+}
+
+#[test]
+fn a_write_that_a_reload_overtakes_is_refused_and_never_leaves() {
+    let mut rig = two_actuators();
+    rig.store = Store::Held;
+    write(&mut rig, 1, 0);
+    // Its profile has one actuator again.
+    rig.input(Input::Reload(Box::new(config(true)), analyses("2027-06-01")));
+    assert_eq!((rig.last_code(), rig.said(Kind::WriteRefused)), (0xa3, 1), "5.03");
+    rig.store = Store::Works;
+    let ticket = rig.outputs.iter().rev().find_map(ticket_of).unwrap();
+    rig.input(Input::Committed(ticket));
+    rig.run_to(rig.now + S(60));
+    rig.uplink("01670112", false);
+    rig.run_to(rig.now + S(5));
+    assert_eq!((rig.said(Kind::DownlinkSent), downlinks(&rig)), (0, 0));
+    let (_, pending) = mailbox_from_bytes(rig.disk.get(Table::Mailbox, DEV_EUI).unwrap()).unwrap();
+    assert_eq!(pending, []);
 }

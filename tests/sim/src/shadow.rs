@@ -132,6 +132,12 @@ fn sessions(disk: &Loaded, n: usize) -> Vec<SessionRecord> {
     [device.session, device.pending].into_iter().chain(shelved).flatten().collect()
 }
 
+/// The uplink counter with this address. Mistyped keys have a session of the same address that was never used.
+fn fcnt_up(sessions: Vec<SessionRecord>, address: &str) -> Option<u32> {
+    let of_address = sessions.into_iter().filter(|session| session.dev_addr.to_string() == address);
+    of_address.filter_map(|session| session.fcnt_up).max()
+}
+
 impl Shadow {
     /// Notes a violation.
     pub fn violated(&mut self, now: Duration, rule: Rule, detail: String) {
@@ -250,7 +256,7 @@ impl Shadow {
 
     fn stored_fcnt_up(&self, disk: &Loaded, n: usize) -> Option<u32> {
         let address = self.session_address(n);
-        sessions(disk, n).into_iter().find(|session| session.dev_addr.to_string() == address)?.fcnt_up
+        fcnt_up(sessions(disk, n), &address)
     }
 
     /// A server writes to a node; `false` if another write to it is still on its way.
@@ -353,8 +359,7 @@ impl Shadow {
     pub fn power_cut(&mut self, now: Duration, disk: &Loaded) {
         self.check_owed(now, disk);
         for ((n, address), last) in &mut self.delivered {
-            let stored = sessions(disk, *n).into_iter().find(|session| session.dev_addr.to_string() == *address);
-            match stored.and_then(|session| session.fcnt_up) {
+            match fcnt_up(sessions(disk, *n), address) {
                 Some(stored) => *last = stored.min(*last),
                 // Not yet saved: it may come again.
                 None => *last = 0,

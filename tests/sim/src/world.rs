@@ -186,6 +186,8 @@ pub fn run(settings: Settings) -> Outcome {
 
 impl World {
     fn new(settings: Settings) -> World {
+        // The process makes the object definitions once, and keeps them: they are no gateway's.
+        drop(site::config(0, &site::Edited::default()));
         let seed = settings.seed;
         let mut disk = match &settings.medium {
             Some(medium) => Disk::real(seed, medium.clone()),

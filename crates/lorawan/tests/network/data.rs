@@ -56,7 +56,7 @@ fn counter_rolls_over_from_65535_to_65536() {
     device.join(&mut world);
     device.send(&mut world, b"first", false);
     let mut session = device.stack.get_session().unwrap().clone();
-    // In steps below the gap limit, as if frames were lost.
+    // As if frames were lost.
     for fcnt_up in [16_000, 32_000, 48_000, 64_000, 65_534, 65_535, 65_536, 65_537, 80_000] {
         session.fcnt_up = fcnt_up;
         session.fcnt_down = device.stack.get_session().unwrap().fcnt_down;

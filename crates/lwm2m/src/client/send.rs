@@ -36,8 +36,10 @@ pub enum Sending {
 pub enum SendOutcome {
     /// The server has it (2.04).
     Delivered,
-    /// The server does not take it. It will not take the next one either.
+    /// The server does not take it, and perhaps no other.
     Refused(Failure),
+    /// The server does not take the one reading that was sent in blocks, and will not.
+    TooLarge,
     /// It may or may not have it: to be sent again.
     Lost,
 }
@@ -75,7 +77,11 @@ impl Client {
             .map(|reading| self.sendable(reading))
             .take_while(|sendable| sendable.as_ref().is_none_or(|(path, _, at)| seen.insert((*path, *at))))
             .collect();
-        let mut end = window.len();
+        let unsendable = window.iter().take_while(|sendable| sendable.is_none()).count();
+        if unsendable > 0 {
+            return Sending::Skipped(unsendable);
+        }
+        let mut end = window.iter().take_while(|sendable| sendable.is_some()).count();
         while end > 0 {
             let records: Vec<Record<'_>> = window
                 .iter()
@@ -83,9 +89,6 @@ impl Client {
                 .flatten()
                 .map(|(path, value, at)| Record { path: *path, value, at_unix_ms: *at })
                 .collect();
-            if records.is_empty() {
-                return Sending::Skipped(end);
-            }
             let payload = format::encode_pack(self.send_format, &records).unwrap_or_default();
             if payload.len() <= self.config.max_block || end == 1 {
                 self.start_send(now, payload);
@@ -151,8 +154,10 @@ impl Client {
                 return self.send_block(now);
             }
         }
+        let in_blocks = self.send_blocks.take().is_some();
         let outcome = match code {
             Code::CHANGED => SendOutcome::Delivered,
+            Code::BAD_OPTION | Code::TOO_LARGE if in_blocks => SendOutcome::TooLarge,
             // D15: a server need not speak both formats.
             Code::UNSUPPORTED_FORMAT if self.send_format == ContentFormat::SenmlCbor => {
                 self.send_format = ContentFormat::SenmlJson;
