@@ -23,6 +23,9 @@ const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 /// after the next start.
 const MAX_REMOVALS: usize = 65_536;
 
+/// Datagrams that wait for one batch; more leave at once.
+const MAX_HELD: usize = 4096;
+
 /// A server's request that is answered when its write is on disk.
 struct Waiting {
     node: NodeId,
@@ -38,6 +41,8 @@ struct Pending {
     /// Highest ticket of the LoRaWAN network in it.
     network_ticket: Option<u64>,
     waiting: Vec<Waiting>,
+    /// Datagrams that leave then.
+    datagrams: Vec<(NodeId, Vec<u8>)>,
 }
 
 /// What goes to the store.
@@ -90,6 +95,16 @@ impl Persist {
     /// Answers a request when what was put so far is on disk.
     pub(super) fn answer_when_saved(&mut self, node: NodeId, exchange: ExchangeId, items: Vec<Item>) {
         self.next.waiting.push(Waiting { node, exchange, items });
+    }
+
+    /// A datagram leaves when what was put so far is on disk.
+    pub(super) fn send_when_saved(&mut self, node: NodeId, bytes: Vec<u8>) {
+        self.next.datagrams.push((node, bytes));
+    }
+
+    /// Whether [`MAX_HELD`] datagrams wait.
+    pub(super) fn is_holding_enough(&self) -> bool {
+        self.next.datagrams.len() >= MAX_HELD
     }
 
     /// Writes of a node that are not on disk yet, in their order.
@@ -165,6 +180,9 @@ impl Gateway {
         if let Some(ticket) = done.network_ticket {
             self.network.handle_saved(now.mono, ticket);
         }
+        for (id, bytes) in done.datagrams {
+            self.send_held(id, bytes);
+        }
         for waiting in done.waiting {
             if let Some(node) = self.fleet.get_mut(waiting.node) {
                 for item in waiting.items {
@@ -190,6 +208,10 @@ impl Gateway {
         }
         self.persist.next.batch.lay_under(failed.batch);
         self.persist.next.network_ticket = self.persist.next.network_ticket.max(failed.network_ticket);
+        // Served from memory, as everything that comes while the disk fails.
+        for (id, bytes) in failed.datagrams {
+            self.send_held(id, bytes);
+        }
         for waiting in failed.waiting {
             if let Some(node) = self.fleet.get_mut(waiting.node) {
                 node.client.answer(

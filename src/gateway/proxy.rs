@@ -14,7 +14,16 @@ use crate::policy::decide::Verdict;
 use crate::session::{Down, Reason, Security, State as SessionState, Up, Way};
 use crate::store::Table;
 use crate::store::record::ProxyRecord;
-use lpwad_lwm2m::{CancelledBy, ClientEvent, Failure, Output as ClientOutput, State as ClientState};
+use lpwad_lwm2m::{CancelledBy, ClientEvent, Failure, Output as ClientOutput, Snapshot, State as ClientState};
+
+/// Whether a snapshot has what a server asked for and the one before had not.
+fn asked_for(before: Option<&Snapshot>, after: &Snapshot) -> bool {
+    let of = |snapshot: &Snapshot| {
+        let settings = (snapshot.lifetime_s, snapshot.default_pmin_s, snapshot.default_pmax_s);
+        (snapshot.observations.clone(), snapshot.attributes.clone(), settings, snapshot.mute_send)
+    };
+    before.is_some_and(|before| of(before) != of(after))
+}
 
 impl Gateway {
     /// The node spoke: open its session if need be, else let its client speak.
@@ -230,18 +239,23 @@ impl Gateway {
         self.dirty.insert(id);
     }
 
-    /// Passes on what a client says.
+    /// Passes on what a client says. What a server asked for is answered when it is on disk: a server that observes does not ask
+    /// again, and hears nothing if the power cut took it.
     pub(super) fn drain_client(&mut self, now: Now, id: NodeId) {
+        let first = self.outputs.len();
         while let Some(output) = self.fleet.get_mut(id).and_then(|node| node.client.poll()) {
             match output {
                 ClientOutput::Send(bytes) => self.send(id, bytes),
                 ClientOutput::Write { exchange, writes, .. } => self.write(now, id, exchange, writes),
                 ClientOutput::Execute { exchange, path, .. } => self.execute(now, id, exchange, path),
                 ClientOutput::Save(snapshot) => {
-                    if let Some(node) = self.fleet.get_mut(id) {
-                        node.snapshot = Some(snapshot);
-                    }
+                    let Some(node) = self.fleet.get_mut(id) else { continue };
+                    let asked = asked_for(node.snapshot.as_ref(), &snapshot);
+                    node.snapshot = Some(snapshot);
                     self.save_proxy(id);
+                    if asked {
+                        self.hold_sends(id, first);
+                    }
                 }
                 ClientOutput::Sent(outcome) => self.sent(now, id, outcome),
                 ClientOutput::Event(event) => {
@@ -264,6 +278,27 @@ impl Gateway {
             self.outputs.push_back(Output::Send(id, bytes));
         } else {
             self.count("datagrams_not_permitted");
+        }
+    }
+
+    /// Lets datagrams of a client, given out from `first` on, wait for the disk. While the disk fails nothing waits for it.
+    fn hold_sends(&mut self, id: NodeId, first: usize) {
+        if self.persist.is_failing() || self.persist.is_holding_enough() {
+            return;
+        }
+        let given_out = self.outputs.split_off(first.min(self.outputs.len()));
+        for output in given_out {
+            match output {
+                Output::Send(of, bytes) if of == id => self.persist.send_when_saved(id, bytes),
+                other => self.outputs.push_back(other),
+            }
+        }
+    }
+
+    /// A datagram that waited for the disk leaves.
+    pub(super) fn send_held(&mut self, id: NodeId, bytes: Vec<u8>) {
+        if self.fleet.get(id).is_some_and(|node| node.session.is_open()) {
+            self.send(id, bytes);
         }
     }
 

@@ -144,6 +144,25 @@ fn observed() -> (Rig, ServerModel) {
 }
 
 #[test]
+fn an_observation_is_answered_when_it_is_on_disk() {
+    for works in [true, false] {
+        let mut rig = Rig::registered();
+        rig.store = Store::Held;
+        let observe =
+            [&[0x41, 0x01, 0x78, 9, 9, 0x60, 0x54][..], b"3303", &[0x01], b"1", &[0x04], b"5700", &[0x60]].concat();
+        rig.input(Input::Datagram(NODE, observe));
+        assert!(rig.sent().is_empty(), "a power cut now would take it");
+        let ticket = rig.outputs.iter().rev().find_map(|output| match output {
+            Output::Commit(batch) => Some(batch.ticket),
+            _ => None,
+        });
+        let ended = if works { Input::Committed } else { |ticket| Input::CommitFailed(ticket, "disk full".into()) };
+        rig.input(ended(ticket.unwrap()));
+        assert_eq!(rig.last_code(), 0x45, "2.05, from memory where the disk fails");
+    }
+}
+
+#[test]
 fn what_is_acknowledged_at_once_leaves_no_backlog_and_no_send() {
     let (mut rig, mut server) = observed();
     for n in 1..=20 {
