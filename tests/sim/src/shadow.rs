@@ -291,8 +291,9 @@ impl Shadow {
             self.owed.remove(&n);
             self.writes.1 += 1;
         } else if self.asked.get(&n) == Some(&value) {
-            // It is faster than its answer, or the answer was lost.
+            // It is faster than its answer, or the answer was lost. An older one of the resource came before it, or was replaced by it.
             self.asked.remove(&n);
+            self.owed.remove(&n);
         }
     }
 
