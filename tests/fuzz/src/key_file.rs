@@ -15,9 +15,9 @@ pub fn run(text: &str) {
         Err(error) => {
             let said = error.to_string();
             assert!(said.starts_with("keys.toml") && said.len() < 1000);
-            // What follows `=` on any line is a value. A DevEUI, 16 characters, may be named.
+            // What follows `=` on any line is a value. A DevEUI, 16 characters, may be named, also in the brackets of its table.
             for value in text.lines().filter(|line| !line.contains('[')).filter_map(|line| line.split_once('=')) {
-                let value = value.1.trim().trim_matches('"');
+                let value = value.1.trim().trim_matches(['"', ']']);
                 if value.len() > 16 && said.contains(value) {
                     // Unless it is what the error says anyway: then it says so too where the value is another one.
                     let twin = text.replace(value, &"0".repeat(value.len()));
