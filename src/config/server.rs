@@ -280,7 +280,7 @@ impl Checker<'_> {
             servers.push(Server { name: name.value, uri, secure_uri, security, reachable, dtls });
         }
         if self.layers.servers.is_empty() {
-            self.missing("server", "there is no [[server]]", "add one with name and uri");
+            self.missing("server", "there is no [[server]]", "add one with name and secure_uri");
         }
         servers
     }
