@@ -83,9 +83,9 @@ pub struct Backlog {
 }
 
 impl Default for Backlog {
-    /// 4 MiB and 72 h.
+    /// 16 MiB and 72 h: 500 nodes with a reading an hour.
     fn default() -> Backlog {
-        Backlog { max_bytes: 4 * 1024 * 1024, max_age: Duration::from_secs(72 * 3600) }
+        Backlog { max_bytes: 16 * 1024 * 1024, max_age: Duration::from_secs(72 * 3600) }
     }
 }
 
@@ -326,7 +326,7 @@ impl Checker<'_> {
         if let Some(at) = raw.max_bytes {
             if at.value != 0 && !(64 * 1024..=1024 * 1024 * 1024).contains(&at.value) {
                 let problem = format!("{} B is outside 64 KiB to 1 GiB", at.value);
-                self.refuse(&at, "backlog.max_bytes", problem, "4194304 is the default; 0 keeps nothing");
+                self.refuse(&at, "backlog.max_bytes", problem, "16777216 is the default; 0 keeps nothing");
             }
             backlog.max_bytes = usize::try_from(at.value).unwrap_or(usize::MAX);
         }

@@ -85,9 +85,19 @@ impl Handshakes {
         (self.under_way.len(), self.waiting.len())
     }
 
-    /// Place in the queue of the first that may begin, as far as room goes.
+    /// Place in the queue of who may begin: the first of the server that has the fewest under way, so that servers which are silent
+    /// do not keep out the others.
     fn turn(&self) -> Option<usize> {
-        self.waiting.iter().position(|(_, server)| self.has_room(*server))
+        if self.waiting.is_empty() || self.under_way.len() >= MAX_HANDSHAKES {
+            return None;
+        }
+        let mut under_way: BTreeMap<usize, usize> = BTreeMap::new();
+        for server in self.under_way.values() {
+            *under_way.entry(*server).or_default() += 1;
+        }
+        let of = |server: &usize| under_way.get(server).copied().unwrap_or(0);
+        let may = self.waiting.iter().enumerate().filter(|(_, (_, server))| of(server) < MAX_OF_A_SERVER);
+        may.min_by_key(|(_, (_, server))| of(server)).map(|(place, _)| place)
     }
 
     fn has_room(&self, server: usize) -> bool {
@@ -131,5 +141,18 @@ mod tests {
         let silent = (0..100).filter(|n| handshakes.admit(at(*n), NodeId(*n), 0)).count();
         assert_eq!((silent, handshakes.counts()), (MAX_OF_A_SERVER, (48, 52)));
         assert!(handshakes.admit(at(100), NodeId(100), 1), "it does not wait behind those that cannot begin");
+    }
+
+    #[test]
+    fn two_silent_servers_do_not_keep_out_a_third() {
+        let mut handshakes = Handshakes::default();
+        let at = |n: u32| Duration::from_secs(u64::from(n));
+        for n in 0..200 {
+            handshakes.admit(at(n), NodeId(n), n as usize % 2);
+        }
+        assert_eq!(handshakes.counts(), (64, 136));
+        assert!(!handshakes.admit(at(200), NodeId(200), 2), "all are taken");
+        handshakes.ended(NodeId(0));
+        assert_eq!(handshakes.next(at(201)), Some(NodeId(200)), "the first that ends is for the server that has none");
     }
 }

@@ -70,7 +70,7 @@ pub struct Gateway {
     network: Network,
     fleet: Fleet,
     registry: Arc<Registry>,
-    /// Records of nodes that are not configured: their counters and nonces are needed if they come back.
+    /// Records of nodes that are not configured: their counters and nonces are needed if they come back. Also what is damaged.
     retired: Loaded,
     seed: u64,
     pace: Pace,
@@ -137,7 +137,15 @@ impl Gateway {
         };
         gateway.say(Event::new(Kind::Started).with("nodes", config.nodes.len()).with("radios", config.radios.len()));
         for (dev_eui, error) in damaged {
+            // It stays what it is for as long as the gateway runs.
+            if let Some(record) = loaded.get(Table::Device, dev_eui) {
+                gateway.retired.put(Table::Device, dev_eui, record.to_vec());
+            }
             gateway.say(Event::new(Kind::RecordDamaged).node(dev_eui).with("table", "device").with("error", error));
+        }
+        if let Some(why) = gateway.gate.latched_as_a_whole() {
+            let event = Event::new(Kind::RecordDamaged).with("table", "policy").with("error", why);
+            gateway.say(event);
         }
         gateway.say_invalid();
         for (key, bytes) in &loaded.backlog {
@@ -308,6 +316,7 @@ impl Gateway {
         }
         self.tick_handshakes(now);
         self.tick_backlog(now);
+        self.tick_persist(now);
         if self.stopping.is_some_and(|until| until <= now.mono) {
             self.finish_stop(now);
         }

@@ -10,7 +10,7 @@ use crate::store::{BacklogKey, Batch, Table, record};
 use core::time::Duration;
 use lpwad_lorawan::{DevEui, DeviceRecord};
 use lpwad_lwm2m::{Answer, ExchangeId, Path};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Shortest and longest wait before a failed batch is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -19,9 +19,16 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// that a server is told once more.
 const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 
-/// Removals from the backlog that wait for a disk that fails, the newest ones. What an older one would have removed is told once more
-/// after the next start.
+/// A batch that is on its way for so long meets a disk that hangs: what waits for it is served as if it had failed.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// Removals from the backlog that wait for a disk that fails or hangs, the newest ones. What an older one would have removed is told
+/// once more after the next start. Counted: `store.removals_forgotten`.
 const MAX_REMOVALS: usize = 65_536;
+
+/// Removals of old decisions that wait for a disk that fails or hangs, the newest ones. What an older one would have removed goes
+/// after the next start.
+const MAX_POLICY_REMOVALS: usize = 1000;
 
 /// Datagrams that wait for one batch; more leave at once.
 const MAX_HELD: usize = 4096;
@@ -58,8 +65,14 @@ pub(super) struct Persist {
     /// Nothing is put off any more.
     ending: bool,
     failures: u32,
+    /// When the batch that is on its way was given out.
+    given_at: Duration,
+    /// It is on its way for longer than [`SLOW`].
+    hangs: bool,
     /// Batches that are on disk.
     pub(super) commits: u64,
+    /// Removals that were too many for [`MAX_REMOVALS`].
+    pub(super) removals_forgotten: u64,
 }
 
 impl Persist {
@@ -78,11 +91,18 @@ impl Persist {
 
     pub(super) fn put_policy(&mut self, key: u64, record: Option<Vec<u8>>) {
         self.next.batch.policy.insert(key, record);
+        forget_removals(&mut self.next.batch.policy, MAX_POLICY_REMOVALS);
     }
 
     /// Removes an entry of the backlog, soon.
     pub(super) fn remove_backlog(&mut self, now: Duration, key: BacklogKey) {
+        // It need not be written any more; an earlier batch may have written it.
+        self.next.batch.backlog.remove(&key);
         self.removals.insert(key);
+        while self.removals.len() > MAX_REMOVALS {
+            self.removals.pop_first();
+            self.removals_forgotten += 1;
+        }
         self.removals_due.get_or_insert(if self.ending { now } else { now + REMOVAL_DELAY });
     }
 
@@ -100,6 +120,12 @@ impl Persist {
     /// A datagram leaves when what was put so far is on disk.
     pub(super) fn send_when_saved(&mut self, node: NodeId, bytes: Vec<u8>) {
         self.next.datagrams.push((node, bytes));
+    }
+
+    /// Whether a datagram of this node waits.
+    pub(super) fn is_holding(&self, node: NodeId) -> bool {
+        let pending = self.on_its_way.iter().chain([&self.next]);
+        pending.flat_map(|pending| &pending.datagrams).any(|(of, _)| *of == node)
     }
 
     /// Whether [`MAX_HELD`] datagrams wait.
@@ -137,10 +163,11 @@ impl Persist {
         self.removals_due = None;
         // What is in the batch may be on disk all the same, if one that failed did not fail entirely.
         pending.batch.backlog.extend(std::mem::take(&mut self.removals).into_iter().map(|key| (key, None)));
-        forget_removals(&mut pending.batch);
+        self.removals_forgotten += forget_removals(&mut pending.batch.backlog, MAX_REMOVALS);
         pending.batch.ticket = self.last_ticket;
         let batch = pending.batch.clone();
         self.on_its_way = Some(pending);
+        (self.given_at, self.hangs) = (now, false);
         Some(batch)
     }
 
@@ -148,33 +175,47 @@ impl Persist {
         self.on_its_way.is_none() && self.next.batch.is_empty() && self.removals.is_empty()
     }
 
-    /// Whether the last batch failed.
+    /// Whether the last batch failed, or hangs.
     pub(super) fn is_failing(&self) -> bool {
-        self.failures > 0
+        self.failures > 0 || self.hangs
+    }
+
+    /// Whether the batch that is on its way has come to [`SLOW`]; once for each.
+    fn begins_to_hang(&mut self, now: Duration) -> bool {
+        let hangs = self.on_its_way.is_some() && !self.hangs && self.given_at + SLOW <= now;
+        self.hangs |= hangs;
+        hangs
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
-        let removals = self.removals_due.filter(|_| self.on_its_way.is_none());
-        self.not_before.or(removals)
+        if self.on_its_way.is_some() {
+            return (!self.hangs).then(|| self.given_at + SLOW);
+        }
+        self.not_before.or(self.removals_due)
     }
 }
 
-/// Keeps to [`MAX_REMOVALS`].
-fn forget_removals(batch: &mut Batch) {
-    let removals = batch.backlog.values().filter(|record| record.is_none()).count();
-    let mut surplus = removals.saturating_sub(MAX_REMOVALS);
-    batch.backlog.retain(|_, record| {
-        let goes = record.is_none() && surplus > 0;
-        surplus -= usize::from(goes);
-        !goes
-    });
+/// Keeps the newest `most` removals; gives how many went.
+fn forget_removals<K: Ord>(records: &mut BTreeMap<K, Option<Vec<u8>>>, most: usize) -> u64 {
+    let removals = records.values().filter(|record| record.is_none()).count();
+    let surplus = removals.saturating_sub(most);
+    let mut left = surplus;
+    if surplus > 0 {
+        records.retain(|_, record| {
+            let goes = record.is_none() && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+    surplus as u64
 }
 
 impl Gateway {
     pub(super) fn committed(&mut self, now: Now, ticket: u64) {
         let Some(done) = self.persist.on_its_way.take_if(|pending| pending.batch.ticket == ticket) else { return };
         self.persist.commits += 1;
-        if std::mem::take(&mut self.persist.failures) > 0 {
+        if self.persist.is_failing() {
+            (self.persist.failures, self.persist.hangs) = (0, false);
             self.say(Event::new(Kind::StoreRecovered));
         }
         if let Some(ticket) = done.network_ticket {
@@ -203,24 +244,50 @@ impl Gateway {
         self.persist.failures = self.persist.failures.saturating_add(1);
         self.persist.not_before = Some(now.mono + wait);
         // Once until it recovers, not with every try.
-        if self.persist.failures == 1 {
+        if self.persist.failures == 1 && !std::mem::take(&mut self.persist.hangs) {
             self.say(Event::new(Kind::StoreFailed).with("reason", why).with("retry_in_s", wait.as_secs()));
         }
         self.persist.next.batch.lay_under(failed.batch);
         self.persist.next.network_ticket = self.persist.next.network_ticket.max(failed.network_ticket);
-        // Served from memory, as everything that comes while the disk fails.
-        for (id, bytes) in failed.datagrams {
+        self.serve_unsaved(now, failed.waiting, failed.datagrams, wait);
+    }
+
+    /// A disk that takes a batch and does not come back is a failing one.
+    pub(super) fn tick_persist(&mut self, now: Now) {
+        if !self.persist.begins_to_hang(now.mono) {
+            return;
+        }
+        if self.persist.failures == 0 {
+            let reason = format!("the disk has been writing for {} s and is not done", SLOW.as_secs());
+            self.say(Event::new(Kind::StoreFailed).with("reason", reason));
+        }
+        let mut unsaved = Vec::new();
+        let Persist { on_its_way, next, .. } = &mut self.persist;
+        for pending in on_its_way.iter_mut().chain([next]) {
+            let (waiting, datagrams) = (std::mem::take(&mut pending.waiting), std::mem::take(&mut pending.datagrams));
+            unsaved.push((waiting, datagrams));
+        }
+        for (waiting, datagrams) in unsaved {
+            self.serve_unsaved(now, waiting, datagrams, SLOW);
+        }
+    }
+
+    /// Served from memory, as everything that comes while the disk fails: nobody waits for it, and nothing is promised.
+    fn serve_unsaved(
+        &mut self,
+        now: Now,
+        waiting: Vec<Waiting>,
+        datagrams: Vec<(NodeId, Vec<u8>)>,
+        retry_in: Duration,
+    ) {
+        for (id, bytes) in datagrams {
             self.send_held(id, bytes);
         }
-        for waiting in failed.waiting {
-            if let Some(node) = self.fleet.get_mut(waiting.node) {
-                node.client.answer(
-                    now.mono,
-                    waiting.exchange,
-                    Answer::Unavailable { max_age_s: wait.as_secs() as u32 },
-                );
+        for Waiting { node: id, exchange, .. } in waiting {
+            if let Some(node) = self.fleet.get_mut(id) {
+                node.client.answer(now.mono, exchange, Answer::Unavailable { max_age_s: retry_in.as_secs() as u32 });
             }
-            self.save_mailbox(now, waiting.node);
+            self.save_mailbox(now, id);
         }
     }
 }
@@ -228,6 +295,24 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_costs_no_memory_for_what_need_not_be_written() {
+        let mut persist = Persist::default();
+        let key = |seq| BacklogKey { seq, dev_eui: DevEui([1; 8]) };
+        persist.put_backlog(key(0), vec![0; 100]);
+        persist.next_batch(Duration::ZERO).unwrap();
+        for seq in 1..100_000 {
+            persist.put_backlog(key(seq), vec![0; 100]);
+            persist.remove_backlog(Duration::ZERO, key(seq));
+            persist.put_policy(seq, Some(vec![0; 100]));
+            persist.put_policy(seq, None);
+        }
+        assert_eq!((persist.next.batch.backlog.len(), persist.removals.len()), (0, MAX_REMOVALS));
+        assert_eq!(persist.removals_forgotten, 99_999 - MAX_REMOVALS as u64);
+        assert_eq!(persist.next.batch.policy.len(), MAX_POLICY_REMOVALS);
+        assert_eq!(persist.next.batch.policy.last_key_value(), Some((&99_999, &None)));
+    }
 
     #[test]
     fn a_disk_that_fails_for_long_keeps_the_newest_removals() {

@@ -267,6 +267,10 @@ impl Gateway {
                 }
             }
         }
+        if self.persist.is_holding(id) {
+            // A request that is repeated is answered again, and no sooner.
+            self.hold_sends(id, first);
+        }
         self.deliver(now, id);
         self.finish_leaving(now, id);
     }

@@ -172,15 +172,25 @@ impl Gateway {
 
     fn bring_in(&mut self, now: Now, node: &config::Node) {
         let loaded = std::mem::take(&mut self.retired);
+        let mut damaged = None;
         if self.network.device_status(node.dev_eui).is_none()
             && let Err(error) = network::add(&mut self.network, node, &loaded)
         {
+            damaged = loaded.get(Table::Device, node.dev_eui).map(<[u8]>::to_vec);
             let event = Event::new(Kind::RecordDamaged).node(node.dev_eui).with("table", Table::Device.name());
             self.say(event.with("error", error));
         }
         self.add_node(now, node, &loaded);
         self.retired = loaded;
         self.retired.forget(node.dev_eui);
+        if let Some(record) = damaged {
+            self.retired.put(Table::Device, node.dev_eui, record);
+        }
+    }
+
+    /// Nodes that are not served, because they are not configured or their record is damaged; it is kept.
+    pub(super) fn retired_nodes(&self) -> usize {
+        self.retired.records.keys().filter(|(table, _)| *table == Table::Device).count()
     }
 
     /// Ends a node that leaves, once it has said goodbye or need not.

@@ -52,7 +52,12 @@ impl Gateway {
             "servers": self.servers.iter().enumerate().map(|(index, served)| self.server_entry(index, served)).collect::<Vec<_>>(),
             "policy": self.policy_entry(now),
             "nodes": { "configured": self.nodes().count(), "joined": joined, "registered": registered },
-            "store": { "commits": self.persist.commits, "failing": self.persist.is_failing() },
+            "store": {
+                "commits": self.persist.commits,
+                "failing": self.persist.is_failing(),
+                "removals_forgotten": self.persist.removals_forgotten,
+                "retired_nodes": self.retired_nodes(),
+            },
             "handshakes": { "under_way": handshakes.0, "waiting": handshakes.1 },
             "backlog": self.backlog_entry(now),
             "network": network,

@@ -414,6 +414,24 @@ fn a_clock_that_loses_trust_closes_sessions() {
 }
 
 #[test]
+fn a_damaged_state_of_the_policy_latches_everything_until_somebody_rearms() {
+    let mut rig = Rig::registered();
+    let numbers: Vec<u64> = rig.disk.policy.keys().copied().collect();
+    rig.disk.policy.insert(crate::store::POLICY_STATE, b"{\"latest\":".to_vec());
+    let now = rig.time();
+    let mut rig = Rig::of(now, &config(true), analyses("2027-06-01"), rig.disk);
+    assert_eq!(rig.said(Kind::RecordDamaged), 1);
+    rig.fcnt = 1;
+    rig.uplink("01670111", false);
+    let opened = |rig: &Rig| rig.outputs.iter().any(|o| matches!(o, Output::Open { .. }));
+    assert!(!opened(&rig), "nobody knows whether it was lost before");
+    assert!(rig.disk.policy.keys().last() > numbers.last(), "no record is written over");
+    rig.input(Input::Request(1, control::Request::PolicyRearm));
+    rig.uplink("01670112", false);
+    assert!(opened(&rig), "rearmed");
+}
+
+#[test]
 fn a_stop_says_goodbye_and_ends_even_if_nobody_answers() {
     let mut rig = Rig::registered();
     rig.input(Input::Stop);
@@ -450,6 +468,26 @@ fn replayed_frames_after_a_restart_are_refused() {
     assert_eq!((rig.said(Kind::Uplink), rig.said(Kind::FrameDropped)), (0, 1));
     rig.uplink("01670111", false);
     assert_eq!((rig.said(Kind::Uplink), rig.said(Kind::UplinkRepeated)), (0, 1), "the newest one is a repetition");
+}
+
+#[test]
+fn a_damaged_device_record_leaves_that_node_out_whatever_is_reloaded() {
+    let mut rig = Rig::registered();
+    rig.disk.records.insert((Table::Device, DEV_EUI.0), b"{\"v\":1,".to_vec());
+    let mut rig = Rig::with(analyses("2027-06-01"), rig.disk, true);
+    rig.fcnt = 1;
+    let mut none = config(true);
+    none.nodes.clear();
+    for config in [config(true), config(true), none.clone(), config(true), none, config(true)] {
+        rig.outputs.clear();
+        let has_node = !config.nodes.is_empty();
+        rig.input(Input::Reload(Box::new(config), analyses("2027-06-01")));
+        assert_eq!(rig.said(Kind::RecordDamaged), usize::from(has_node), "said, and left as it is");
+        rig.uplink("01670111", false);
+        rig.run_to(rig.now + S(5));
+        assert_eq!((rig.said(Kind::Uplink), rig.take_transmitted().len()), (0, 0));
+    }
+    assert_eq!(rig.disk.get(Table::Device, DEV_EUI), Some(&b"{\"v\":1,"[..]));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use redb::backends::FileBackend;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -108,7 +108,7 @@ impl Disk {
         prepare(state_dir)?;
         let (seal, key) = seal_key::load(state_dir)?;
         let seal = Arc::new(seal);
-        let database = open_database(state_dir, &seal, &key)?;
+        let (database, place) = open_database(state_dir, &seal, &key, None)?;
         let path = state_dir.join(STORE);
         let read = database.load().and_then(|loaded| Ok((loaded, database.exports()?)));
         let (loaded, (exports, damaged_exports)) =
@@ -122,7 +122,8 @@ impl Disk {
         let thread = std::thread::Builder::new()
             .name("disk".into())
             .spawn(move || {
-                let database = Reopened::new(database, move || open_database(&dir, &seal, &key));
+                let again = move || open_database(&dir, &seal, &key, Some(place)).map(|(database, _)| database);
+                let database = Reopened::new(database, again);
                 work(database, &todo, &changes, &inputs, &asked);
             })
             .map_err(|error| StoreError::Io { path: state_dir.into(), error })?;
@@ -258,13 +259,23 @@ fn work(
     }
 }
 
-fn open_database(state_dir: &Path, seal: &Arc<Seal>, key: &Path) -> Result<Database, StoreError> {
+/// Device and number of a file.
+type Place = (u64, u64);
+
+/// Opens the store, with its place; a new one is begun if none is there. With `known` only the file at that place will do: after a
+/// medium has gone, another file would not know which counters are used.
+fn open_database(
+    state_dir: &Path,
+    seal: &Arc<Seal>,
+    key: &Path,
+    known: Option<Place>,
+) -> Result<(Database, Place), StoreError> {
     let path = state_dir.join(STORE);
     let io = |error| StoreError::Io { path: state_dir.join(STORE), error };
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(known.is_none())
         .truncate(false)
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
@@ -272,23 +283,28 @@ fn open_database(state_dir: &Path, seal: &Arc<Seal>, key: &Path) -> Result<Datab
         .map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     examine_store(&path, &meta, nix::unistd::geteuid().as_raw())?;
-    FileBackend::new(file).map_err(OpenError::from).and_then(|file| Database::open(file, Arc::clone(seal))).map_err(
-        |error| match error {
-            OpenError::Database(redb::DatabaseError::DatabaseAlreadyOpen) => StoreError::InUse(path.clone()),
-            OpenError::Database(other) => StoreError::Database { path: path.clone(), problem: explained(&other) },
-            OpenError::WrongKey => {
-                let problem = format!("sealed under another key than that of {}", key.display());
-                let hint = format!("bring back the key that belongs to this store. {}", seal_key::WITHOUT_KEY);
-                StoreError::File(ConfigError::file(&path, problem).hint(hint))
-            }
-            OpenError::Unsealed => {
-                let hint =
-                    "move it away and let all nodes join again; nodes with activation = \"abp\" need new session keys";
-                StoreError::File(ConfigError::file(&path, error.to_string()).hint(hint))
-            }
-            other => StoreError::Database { path: path.clone(), problem: other.to_string() },
-        },
-    )
+    let place = (meta.dev(), meta.ino());
+    if known.is_some_and(|known| known != place || meta.len() == 0) {
+        let problem = "is another file than before; bring back the medium, or restart lpwad if this is meant".into();
+        return Err(StoreError::Database { path, problem });
+    }
+    let opened =
+        FileBackend::new(file).map_err(OpenError::from).and_then(|file| Database::open(file, Arc::clone(seal)));
+    opened.map(|database| (database, place)).map_err(|error| match error {
+        OpenError::Database(redb::DatabaseError::DatabaseAlreadyOpen) => StoreError::InUse(path.clone()),
+        OpenError::Database(other) => StoreError::Database { path: path.clone(), problem: explained(&other) },
+        OpenError::WrongKey => {
+            let problem = format!("sealed under another key than that of {}", key.display());
+            let hint = format!("bring back the key that belongs to this store. {}", seal_key::WITHOUT_KEY);
+            StoreError::File(ConfigError::file(&path, problem).hint(hint))
+        }
+        OpenError::Unsealed => {
+            let hint =
+                "move it away and let all nodes join again; nodes with activation = \"abp\" need new session keys";
+            StoreError::File(ConfigError::file(&path, error.to_string()).hint(hint))
+        }
+        other => StoreError::Database { path: path.clone(), problem: other.to_string() },
+    })
 }
 
 /// The error, and what to do about it where the file is no database or a damaged one.
@@ -407,7 +423,8 @@ mod tests {
         let (dir, inputs) = store();
         let (seal, key) = seal_key::load(dir.path()).unwrap();
         let damage = |table: &'static str| {
-            let database = open_database(dir.path(), &Arc::new(seal_key::load(dir.path()).unwrap().0), &key).unwrap();
+            let database =
+                open_database(dir.path(), &Arc::new(seal_key::load(dir.path()).unwrap().0), &key, None).unwrap().0;
             database.plant(table, [2; 8], &seal.seal(table, &[1; 8], SECRET)).unwrap();
         };
         // A record that is whole, and was moved here from another node.
@@ -440,7 +457,7 @@ mod tests {
         fs::write(&key, &right).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let (seal, path) = seal_key::load(dir.path()).unwrap();
-        let database = open_database(dir.path(), &Arc::new(seal), &path).unwrap();
+        let database = open_database(dir.path(), &Arc::new(seal), &path, None).unwrap().0;
         database.plant(super::super::database::SEAL_TABLE, super::super::database::SEAL_CHECK, b"\x01damaged").unwrap();
         drop(database);
         let (mut disk, opened) = Disk::open(dir.path(), inputs).unwrap();
@@ -452,7 +469,7 @@ mod tests {
     fn a_store_that_is_not_sealed_is_refused() {
         let (dir, inputs) = store();
         let (seal, path) = seal_key::load(dir.path()).unwrap();
-        let database = open_database(dir.path(), &Arc::new(seal), &path).unwrap();
+        let database = open_database(dir.path(), &Arc::new(seal), &path, None).unwrap().0;
         database.forget_check().unwrap();
         drop(database);
         let said = Disk::open(dir.path(), inputs).map(|_| ()).unwrap_err().to_string();

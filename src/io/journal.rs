@@ -10,6 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 /// The queue before the log, once logging was started.
 static QUEUE: OnceLock<Arc<LogQueue>> = OnceLock::new();
+/// The queue before standard output, once an event was written there.
+static LINES: OnceLock<Option<LogQueue>> = OnceLock::new();
 
 /// Starts logging: to the journal if standard error is connected to it, else to standard error.
 pub fn start(verbose: bool) {
@@ -32,11 +34,15 @@ pub fn start(verbose: bool) {
 /// Waits until what was logged is written, for 2 s at most.
 pub fn finish() {
     log::logger().flush();
+    if let Some(Some(lines)) = LINES.get() {
+        lines.flush();
+    }
 }
 
-/// Records that were dropped because the log took none.
+/// Records that were dropped because the log, or standard output, took none.
 pub fn dropped() -> u64 {
-    QUEUE.get().map_or(0, |queue| queue.dropped())
+    let lines = LINES.get().and_then(Option::as_ref).map_or(0, LogQueue::dropped);
+    lines + QUEUE.get().map_or(0, |queue| queue.dropped())
 }
 
 /// Logs an event with its fields `LPWAD_EVENT`, `LPWAD_NODE`, `LPWAD_RADIO`, `LPWAD_SERVER` and those of its own.
@@ -57,9 +63,36 @@ pub fn print_json(event: &Event, unix_ms: Option<u64>) {
     if let Some(object) = object.as_object_mut() {
         object.insert("unix_ms".into(), unix_ms.into());
     }
-    let mut out = std::io::stdout().lock();
-    // Nobody listens any more: the journal has it.
-    drop(writeln!(out, "{object}").and_then(|()| out.flush()));
+    let text = object.to_string();
+    let args = format_args!("{text}");
+    let record = Record::builder().level(Level::Info).target(LINE).args(args).build();
+    match LINES.get_or_init(|| LogQueue::start(Arc::new(Stdout), RECORDS_WAITING).ok()) {
+        Some(lines) => lines.log(&record),
+        // Without a thread, the caller waits.
+        None => Stdout.log(&record),
+    }
+}
+
+/// Target of a JSON line.
+const LINE: &str = "line";
+
+/// Lines on standard output. Who does not read them holds nobody up: the journal has the events.
+struct Stdout;
+
+impl Log for Stdout {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.target() == LINE
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            let mut out = std::io::stdout().lock();
+            // Nobody listens any more.
+            drop(writeln!(out, "{}", record.args()).and_then(|()| out.flush()));
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 struct Fields<'a>(&'a Event);

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Log records that may wait to be written; what comes then is dropped, and the log says how many once it takes records again.
+/// Log records that may wait to be written, and JSON lines that may wait for who reads them; what comes then is dropped, and the log
+/// says how many once it takes records again.
 /// Counted: `log_dropped`.
 pub(super) const RECORDS_WAITING: usize = 4096;
 /// How long the end of the daemon waits for the log to take what waits.

@@ -62,6 +62,9 @@ pub enum RunError {
 /// How often the ways to servers are asked for, and sessions end whose certificates have: also if nothing tells of a change.
 const LOOKS: Duration = Duration::from_secs(5);
 
+/// Inputs of plugins that are taken after a tick, before the next one.
+const LINES_PER_TICK: usize = 64;
+
 /// Least time from one look that a change caused to the next.
 const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
@@ -229,7 +232,14 @@ impl Shell {
                     Some(input) => self.input(input),
                     None => return Err(std::io::Error::other("the disk thread has ended").into()),
                 },
-                () = tick => self.input(Input::Tick),
+                () = tick => {
+                    self.input(Input::Tick);
+                    // Nodes whose time has come may be many: the radio has its turn between them.
+                    for _ in 0..LINES_PER_TICK {
+                        let Ok(input) = self.inputs.try_recv() else { break };
+                        self.input(input);
+                    }
+                }
                 _ = looks.tick() => {
                     self.look_at_routes();
                     let ended = self.sessions.expire(self.clock.now());
@@ -314,12 +324,17 @@ impl Shell {
             self.look_at_routes();
         }
         let was_read = matches!(input, Input::Reload(..) | Input::ReloadFailed(_));
+        let is_reload = reload.is_some();
+        if let Some((keys, max_live, facts_dir)) = reload {
+            self.watch.read_in(facts_dir);
+            // What the gateway opens anew is opened with them.
+            self.sessions.reload(keys, max_live);
+        }
         self.gateway.handle(self.clock.now(), input);
         self.drain();
         self.addresses = addresses.unwrap_or_else(|| std::mem::take(&mut self.addresses));
-        if let Some((keys, max_live, facts_dir)) = reload {
-            self.watch.read_in(facts_dir);
-            let ended = self.sessions.reload(keys, max_live, &mut self.disk);
+        if is_reload {
+            let ended = self.sessions.end_changed(&mut self.disk);
             self.inputs(ended);
         }
         if was_read {

@@ -7,8 +7,9 @@ use crate::session::SessionRecord;
 use std::collections::BTreeSet;
 
 /// Former keys of one device whose state is kept, the newest ones. Who returns to still older ones starts from nothing.
-const MAX_SHELVED: usize = 8;
-/// Used DevNonces of all former keys together. Where there are more, the oldest keys go.
+const MAX_SHELVED: usize = 64;
+/// Used DevNonces of all former keys together. Where there are more, the oldest AppKeys go: counters of a session that was not
+/// joined stay.
 const MAX_SHELVED_NONCES: usize = 65_536;
 
 /// Tells AppKeys apart without saying anything else of them.
@@ -32,6 +33,10 @@ impl Shelved {
     fn is_unused(&self) -> bool {
         let is_used = |session: &SessionRecord| session.fcnt_up.is_some();
         self.used_dev_nonces.is_empty() && self.pending.is_none() && !self.session.as_ref().is_some_and(is_used)
+    }
+
+    fn is_joined(&self) -> bool {
+        self.app_key_mark.is_some() || !self.used_dev_nonces.is_empty()
     }
 
     fn belongs_to(&self, activation: &Activation) -> bool {
@@ -65,7 +70,9 @@ impl DeviceRecord {
             }
             let nonces = |shelved: &[Shelved]| shelved.iter().map(|state| state.used_dev_nonces.len()).sum::<usize>();
             while shelved.len() > MAX_SHELVED || nonces(&shelved) > MAX_SHELVED_NONCES {
-                shelved.remove(0);
+                // What comes back to an AppKey joins anew; what was activated by personalization would count from 0 again.
+                let oldest = shelved.iter().position(|state| state.is_joined()).unwrap_or(0);
+                shelved.remove(oldest);
             }
         }
         let app_key_mark = match activation {
@@ -143,13 +150,22 @@ mod tests {
     #[test]
     fn the_shelf_is_bounded() {
         let mut record = DeviceRecord::default();
-        for key in 0..20 {
+        for key in 0..100 {
             record = record.turn_to(&otaa(key));
             record.used_dev_nonces.insert(key.into());
         }
         assert_eq!(record.shelved.len(), MAX_SHELVED);
-        assert_eq!(record.clone().turn_to(&otaa(11)).used_dev_nonces, [11].into());
-        assert_eq!(record.turn_to(&otaa(10)).used_dev_nonces, [].into());
+        assert_eq!(record.clone().turn_to(&otaa(35)).used_dev_nonces, [35].into());
+        assert_eq!(record.turn_to(&otaa(34)).used_dev_nonces, [].into());
+
+        let mut record = DeviceRecord::default().turn_to(&abp(1));
+        record.session = Some(session(1, 7));
+        for key in 0..100 {
+            record = record.turn_to(&otaa(key));
+            record.used_dev_nonces.insert(key.into());
+        }
+        let back = record.turn_to(&abp(1)).session;
+        assert_eq!(back.and_then(|session| session.fcnt_up), Some(7), "its counters never begin again");
 
         let mut record = DeviceRecord::default();
         for key in 0..3 {

@@ -25,6 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// Names every grant, in the latches of a [`State`].
+const ALL_GRANTS: &str = "everything";
+
 /// The state of the policy.
 #[cfg_attr(test, derive(Clone))]
 pub(in crate::gateway) struct Gate {
@@ -101,11 +104,20 @@ fn grant_name(server: &str, decision: &Decision) -> String {
 }
 
 impl Gate {
-    /// With what the store has of the policy. A state that is damaged is none: then nothing is latched, and the chain of
-    /// records begins anew.
+    /// With what the store has of the policy. A state that is damaged does not say what was latched: then everything is, until
+    /// somebody rearms, and the chain of records begins anew behind the numbers that are there.
     pub(in crate::gateway) fn new(analyses: Analyses, sight: Sight, stored: &BTreeMap<u64, Vec<u8>>) -> Gate {
-        let state = stored.get(&POLICY_STATE).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-        let records = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
+        let records: BTreeSet<u64> = stored.keys().copied().filter(|number| *number != POLICY_STATE).collect();
+        let read = stored.get(&POLICY_STATE).map(|bytes| serde_json::from_slice::<State>(bytes));
+        let state = match read.transpose() {
+            Ok(state) => state.unwrap_or_default(),
+            Err(_) => State {
+                latches: [(ALL_GRANTS.to_string(), "what was latched is not known: the record is damaged".into())]
+                    .into(),
+                last_number: records.last().copied().unwrap_or_default(),
+                ..State::default()
+            },
+        };
         Gate {
             analyses,
             kept: None,
@@ -208,6 +220,11 @@ impl Gate {
         &self.analyses
     }
 
+    /// Why it is not known what is latched.
+    pub(in crate::gateway) fn latched_as_a_whole(&self) -> Option<&str> {
+        self.state.latches.get(ALL_GRANTS).map(String::as_str)
+    }
+
     /// Where NoSec was lost, and why.
     pub(in crate::gateway) fn latches(&self) -> &BTreeMap<String, String> {
         &self.state.latches
@@ -279,7 +296,8 @@ impl Gate {
     }
 
     fn latch(&self, server: &str, decision: &Decision) -> Option<&String> {
-        self.state.latches.get(&grant_name(server, decision))
+        let State { latches, .. } = &self.state;
+        latches.get(&grant_name(server, decision)).or_else(|| latches.get(ALL_GRANTS))
     }
 
     /// Judges one node, as far as it is not judged by `known` yet.

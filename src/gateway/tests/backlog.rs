@@ -150,8 +150,10 @@ fn an_observation_is_answered_when_it_is_on_disk() {
         rig.store = Store::Held;
         let observe =
             [&[0x41, 0x01, 0x78, 9, 9, 0x60, 0x54][..], b"3303", &[0x01], b"1", &[0x04], b"5700", &[0x60]].concat();
-        rig.input(Input::Datagram(NODE, observe));
-        assert!(rig.sent().is_empty(), "a power cut now would take it");
+        for _ in 0..3 {
+            rig.input(Input::Datagram(NODE, observe.clone()));
+            assert!(rig.sent().is_empty(), "a power cut now would take it, also if it is asked for again");
+        }
         let ticket = rig.outputs.iter().rev().find_map(|output| match output {
             Output::Commit(batch) => Some(batch.ticket),
             _ => None,

@@ -41,6 +41,36 @@ fn a_write_that_the_disk_does_not_take_is_not_acknowledged_and_not_sent() {
 }
 
 #[test]
+fn a_disk_that_hangs_is_said_and_holds_nobody_up() {
+    let mut rig = Rig::registered();
+    rig.store = Store::Held;
+    rig.uplink("01670111", false);
+    let batch =
+        rig.outputs.iter().find_map(|output| if let Output::Commit(batch) = output { Some(batch) } else { None });
+    let hung = batch.unwrap().clone();
+    rig.write(1);
+    rig.outputs.clear();
+    rig.run_to(rig.now + S(29));
+    let answered = rig.sent().iter().any(|datagram| datagram[1] != 0);
+    assert!(rig.said(Kind::StoreFailed) == 0 && !answered, "the server knows no more than that its message is here");
+    rig.run_to(rig.now + S(2));
+    assert_eq!((rig.said(Kind::StoreFailed), rig.last_code()), (1, 0xa3), "5.03 for who waits");
+    rig.outputs.clear();
+    rig.write(2);
+    assert_eq!(rig.last_code(), 0xa3, "5.03 at once");
+    rig.run_to(rig.now + S(600));
+    assert_eq!(rig.said(Kind::StoreFailed), 0, "said once");
+    rig.store = Store::Works;
+    rig.disk.apply(&hung);
+    rig.input(Input::Committed(hung.ticket));
+    assert_eq!(rig.said(Kind::StoreRecovered), 1);
+    let (_, pending) = mailbox_from_bytes(rig.disk.get(Table::Mailbox, DEV_EUI).unwrap()).unwrap();
+    assert_eq!(pending.len(), 0, "what was refused is not on disk");
+    rig.write(3);
+    assert_eq!(rig.last_code(), 0x44);
+}
+
+#[test]
 fn a_later_write_that_the_disk_does_not_take_leaves_the_acknowledged_one() {
     let mut rig = Rig::registered();
     rig.write(1);

@@ -94,13 +94,17 @@ impl Sessions {
         &self.sockets
     }
 
-    /// A new configuration, once the gateway has said what it has to say by the old sessions: those under a credential that is
+    /// A new configuration: what is opened from now on is opened under it. What is open stays so until [`Sessions::end_changed`].
+    pub fn reload(&mut self, keys: Keys, max_live: usize) {
+        self.keys = keys;
+        self.max_live = max_live;
+    }
+
+    /// After a [`Sessions::reload`], once the gateway has said what it has to say by the old sessions: those under a credential that is
     /// another one now end, exports of nodes without one go. A node that is not configured any more has its session until the
     /// gateway closes it.
-    pub fn reload(&mut self, keys: Keys, max_live: usize, disk: &mut Disk) -> Vec<Input> {
-        self.keys = keys;
+    pub fn end_changed(&mut self, disk: &mut Disk) -> Vec<Input> {
         self.costs.retain(|node, _| self.keys.knows(*node));
-        self.max_live = max_live;
         self.forget_exports(disk);
         let mut changed = Vec::new();
         for (id, link) in &self.links {

@@ -19,8 +19,10 @@ pub(super) struct Pending {
     pub(super) server: String,
     pub(super) node: DevEui,
     pub(super) local_port: Option<u16>,
-    /// Waits for the addresses of this name.
+    /// The addresses are, or were, asked for by this name.
     pub(super) name: Option<Name>,
+    /// The addresses are known, and the handshake is under way.
+    pub(super) begun: bool,
     pub(super) binding: [u8; 32],
     pub(super) mode: DtlsMode,
     pub(super) resumes: bool,
@@ -76,6 +78,7 @@ impl Sessions {
             node,
             local_port,
             name: None,
+            begun: false,
             binding: opening.binding,
             mode,
             resumes: false,
@@ -134,7 +137,7 @@ impl Sessions {
         // the credential works.
         let export = disk.export(pending.node).filter(|_| !pending.rehearsal);
         let resume = export.and_then(|bytes| ExportedSession::import(bytes, &opening.binding).ok());
-        pending.resumes = resume.is_some();
+        (pending.resumes, pending.begun) = (resume.is_some(), true);
         let attempt = Attempt { session, number: pending.number, node: pending.node };
         let Opening { context, credential, .. } = opening;
         let start = Start { attempt, socket, context, credential, resume, unix_ms: now.unix_ms };
@@ -148,7 +151,7 @@ impl Sessions {
     /// The name service has answered.
     pub fn resolved(&mut self, now: Now, resolved: &Resolved, disk: &mut Disk) -> Vec<Input> {
         self.resolver.keep(now.mono, resolved);
-        let waits = |pending: &Pending| pending.name.as_ref() == Some(&resolved.name);
+        let waits = |pending: &Pending| !pending.begun && pending.name.as_ref() == Some(&resolved.name);
         let waiting: Vec<NodeId> = self.opening.iter().filter(|(_, one)| waits(one)).map(|(id, _)| *id).collect();
         let mut inputs = Vec::new();
         for session in waiting {
