@@ -74,6 +74,36 @@ impl Traffic {
         session.into_iter().find(|line| line["event"] == "acked")?["fcnt"].as_u64()
     }
 
+    /// What the gateway may show as a node's temperature, in 0.1 °C: that of its last acknowledged uplink or of one sent since;
+    /// empty if none was acknowledged.
+    fn temperatures_since_acknowledged(&mut self, n: usize) -> Vec<i64> {
+        let eui = eui(n);
+        let of_node = self.modem.seen().iter().filter(|line| line["dev_eui"] == eui.as_str());
+        let mut sent: Vec<(&Value, i64)> = Vec::new();
+        let mut acknowledged = false;
+        for line in of_node {
+            let payload = line["payload"].as_str().and_then(|payload| payload.strip_prefix("0167"));
+            if let Some(tenths) = payload.filter(|_| line["event"] == "uplink") {
+                sent.push((&line["fcnt"], i64::from_str_radix(tenths, 16).unwrap()));
+            } else if line["event"] == "acked"
+                && let Some(it) = sent.iter().rposition(|(fcnt, _)| **fcnt == line["fcnt"])
+            {
+                sent.drain(..it);
+                acknowledged = true;
+            }
+        }
+        sent.into_iter().filter(|_| acknowledged).map(|(_, tenths)| tenths).collect()
+    }
+
+    /// Fails if the gateway shows an older temperature than that of the node's last acknowledged uplink.
+    fn assert_temperature(&mut self, site: &Site, n: usize) {
+        let possible = self.temperatures_since_acknowledged(n);
+        let shown = site.ask(&["node", "show", &eui(n)])["values"]["/3303/1/5700"]["value"].as_f64();
+        let shown = shown.map(|value| (value * 10.0).round() as i64);
+        let lost = !possible.is_empty() && shown.is_none_or(|shown| !possible.contains(&shown));
+        assert!(!lost, "node {n}: {possible:?} were sent, the first of them was acknowledged, {shown:?} is known");
+    }
+
     fn write(&mut self, n: usize) {
         let value = !self.last[n];
         self.last[n] = value;
@@ -205,6 +235,7 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
                 "node {n}: uplink {acknowledged} was acknowledged, {known:?} is known"
             );
         }
+        traffic.assert_temperature(&site, n);
         for round in 0..12 {
             confirmed_uplink(&mut traffic.modem, n, &format!("0167013{round:x}"));
             traffic.settle(n);
@@ -218,6 +249,12 @@ fn kills_under_traffic_lose_nothing_and_repeat_nothing() {
         let (joins, forgotten) = (joins.count(), traffic.forgotten[n]);
         assert!(joins <= 1 + forgotten, "node {n}: {joins} joins, {forgotten} sessions forgotten");
     }
+    // What was acknowledged last survives the last kill, too.
+    gateway.kill();
+    traffic.note_joins(&mut gateway);
+    gateway = start_gateway();
+    gateway.wait_event("radio-ready");
+    (0..NODES).for_each(|n| traffic.assert_temperature(&site, n));
     traffic.note_joins(&mut gateway);
     gateway.terminate();
     let (accepts, frames) = nothing_twice(&mut traffic.modem);

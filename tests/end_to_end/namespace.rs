@@ -1,35 +1,41 @@
-//! Hosts of a test: network namespaces that are made for it and end with it.
+//! Hosts of a test: network namespaces that are made for it and end with it; and one with mounts of its own.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A network namespace: that of a process which waits for the end of its standard input.
+/// A namespace: that of a process which waits for the end of its standard input.
 pub struct Namespace {
     holder: Child,
+    /// The option of `unshare` and `nsenter`.
+    kind: &'static str,
 }
 
-/// What the holder runs in its namespace: its loopback is up when it says so.
+const NET: &str = "--net";
+const MOUNTS: &str = "--mount";
+
+/// What the holder runs in a network namespace: its loopback is up when it says so.
 const HOLD: &str = "ip link set lo up && echo ready && exec cat";
 
 impl Namespace {
     /// Two of them, without a link. Whoever is not root is it in a user namespace of both.
     pub fn pair() -> (Namespace, Namespace) {
-        let mut command = Command::new("unshare");
-        if !nix::unistd::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        command.args(["--net", "sh", "-c", HOLD]);
-        let first = Namespace::held_by(&mut command);
-        let second = Namespace::held_by(first.command("unshare").args(["--net", "sh", "-c", HOLD]));
+        let first = Namespace::held_by(unshare().args([NET, "sh", "-c", HOLD]), NET);
+        let second = Namespace::held_by(first.command("unshare").args([NET, "sh", "-c", HOLD]), NET);
         (first, second)
     }
 
-    fn held_by(command: &mut Command) -> Namespace {
+    /// One in which something can be mounted that is not seen outside.
+    pub fn of_mounts() -> Namespace {
+        Namespace::held_by(unshare().args([MOUNTS, "sh", "-c", "echo ready && exec cat"]), MOUNTS)
+    }
+
+    fn held_by(command: &mut Command, kind: &'static str) -> Namespace {
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare, of util-linux");
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "no network namespace here: the tests need root, or user namespaces, and iproute2");
-        Namespace { holder }
+        assert_eq!(line, "ready\n", "no namespace here: the tests need root, or user namespaces, and iproute2");
+        Namespace { holder, kind }
     }
 
     /// Its process.
@@ -40,7 +46,7 @@ impl Namespace {
     /// A program in it.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid().to_string(), "--net"]);
+        command.args(["--target", &self.pid().to_string(), self.kind]);
         if !nix::unistd::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
@@ -53,6 +59,11 @@ impl Namespace {
         let mut wrapped = self.command(command.get_program().to_str().unwrap());
         wrapped.args(command.get_args());
         wrapped
+    }
+
+    /// Runs `mount` with these options on a directory; whether it was done.
+    pub fn mount(&self, options: &[&str], dir: &Path) -> bool {
+        self.command("mount").arg("--no-mtab").args(options).arg(dir).output().expect("mount").status.success()
     }
 
     /// Runs `ip` with these words.
@@ -76,6 +87,15 @@ impl Namespace {
         let script = format!("printf %s '{text}' >/dev/udp/{to}");
         let _ = self.command("bash").args(["-c", &script]).stderr(Stdio::null()).status().expect("bash");
     }
+}
+
+/// Whoever is not root is it in a user namespace.
+fn unshare() -> Command {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
 }
 
 impl Drop for Namespace {

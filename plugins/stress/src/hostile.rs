@@ -1,5 +1,6 @@
-//! What a plugin must not be able to do, tried. Each attempt gives the `errno` with which it was refused, or 0. Where an
-//! attempt succeeds it does no harm.
+//! What a plugin must not be able to do, tried. Each attempt gives the `errno` with which it was refused, or 0; several ones
+//! under one name, because the daemon keeps 64 counters of a plugin, 255 if they fared differently. Where an attempt succeeds
+//! it does no harm.
 
 use nix::libc;
 use serde_json::{Map, Value};
@@ -8,6 +9,14 @@ use std::path::Path;
 
 /// More than the address space that a plugin has.
 const MUCH_BYTES: usize = 2 << 30;
+/// Memory is filled in pieces of this size, so many that it is a little more than a plugin may have.
+const PIECE_BYTES: usize = 16 << 20;
+const PIECES: usize = 18;
+/// More descriptors than a plugin may have, and more threads.
+const MANY_DESCRIPTORS: usize = 100;
+const MANY_THREADS: usize = 1000;
+/// Attempts of one name with different ends.
+const MIXED: u64 = 255;
 /// Exit code of the shell that is started if that is possible.
 const SHELL_CODE: i32 = 7;
 
@@ -23,6 +32,7 @@ pub(crate) fn attempts(settings: &Map<String, Value>) -> Map<String, Value> {
     processes(&mut outcomes, settings.get("victim").and_then(Value::as_i64).unwrap_or(parent));
     sockets(&mut outcomes);
     memory(&mut outcomes);
+    limits(&mut outcomes);
     kernel(&mut outcomes);
     permitted(&mut outcomes, settings.get("device").and_then(Value::as_str));
     // The last, because it would be the end where it succeeds without a fork.
@@ -38,12 +48,17 @@ impl Outcomes {
         self.0.insert(name.into(), result.min(0).unsigned_abs().into());
     }
 
+    /// The same for several ones.
+    fn note_all(&mut self, name: &str, results: &[i64]) {
+        let codes: Vec<u64> = results.iter().map(|result| result.min(&0).unsigned_abs()).collect();
+        let first = codes.first().copied().unwrap_or(MIXED);
+        let code = if codes.iter().all(|code| *code == first) { first } else { MIXED };
+        self.0.insert(name.into(), code.into());
+    }
+
     /// The same for one that gives a descriptor.
     fn opened(&mut self, name: &str, result: i64) {
-        self.note(name, result);
-        if result >= 0 {
-            call(libc::SYS_close, [result as usize]);
-        }
+        self.note(name, closed(result));
     }
 }
 
@@ -59,6 +74,14 @@ fn call<const N: usize>(number: libc::c_long, arguments: [usize; N]) -> i64 {
     if result >= 0 { result } else { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)) }
 }
 
+/// The result of a call that gives a descriptor, which is closed.
+fn closed(result: i64) -> i64 {
+    if result >= 0 {
+        call(libc::SYS_close, [result as usize]);
+    }
+    result
+}
+
 fn c_string(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }
@@ -68,13 +91,13 @@ fn open(path: &str, flags: i32) -> i64 {
     call(libc::SYS_openat, [libc::AT_FDCWD as usize, path.as_ptr() as usize, flags as usize, 0o600])
 }
 
-/// Opens a file that is not its own, and `also` changes it: the daemon keeps 64 counters of a plugin and no more.
+/// Opens a file that is not its own, and `also` changes it.
 fn file(outcomes: &mut Outcomes, path: &str, also: bool) {
     let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let c_path = c_string(path);
     let path_at = c_path.as_ptr() as usize;
-    outcomes.opened(&format!("read {name}"), open(path, libc::O_RDONLY));
-    outcomes.opened(&format!("write {name}"), open(path, libc::O_WRONLY));
+    let opened = [libc::O_RDONLY, libc::O_WRONLY].map(|flags| closed(open(path, flags)));
+    outcomes.note_all(&format!("open {name}"), &opened);
     // To what they are. What is to be found out is whether the call is made at all.
     use std::os::unix::fs::MetadataExt;
     let Some(meta) = std::fs::metadata(path).ok().filter(|_| also) else { return };
@@ -107,11 +130,9 @@ fn outside(outcomes: &mut Outcomes, dir: &str) {
 /// Looks into another process, stops it, slows it down.
 fn processes(outcomes: &mut Outcomes, victim: i64) {
     let pid = victim as usize;
-    for file in ["environ", "mem", "maps"] {
-        outcomes.opened(&format!("read victim {file}"), open(&format!("/proc/{victim}/{file}"), libc::O_RDONLY));
-    }
-    let root = format!("/proc/{victim}/root/etc/passwd");
-    outcomes.opened("read victim root", open(&root, libc::O_RDONLY));
+    let read = ["environ", "mem", "maps", "root/etc/passwd"]
+        .map(|file| closed(open(&format!("/proc/{victim}/{file}"), libc::O_RDONLY)));
+    outcomes.note_all("read victim", &read);
     // Seized and not stopped; it is free again when this process ends.
     outcomes.note("ptrace", call(libc::SYS_ptrace, [libc::PTRACE_SEIZE as usize, pid]));
     let mut buffer = [0u8; 1];
@@ -162,15 +183,20 @@ fn sockets(outcomes: &mut Outcomes) {
     }
 }
 
-/// Memory, mapped and never touched.
+/// Memory: much of it that is never touched, and as much as there is, touched.
 fn memory(outcomes: &mut Outcomes) {
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
-    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
-    let mapped = call(libc::SYS_mmap, [0, MUCH_BYTES, protection, flags, usize::MAX]);
-    outcomes.note("memory", mapped);
-    if mapped >= 0 {
-        call(libc::SYS_munmap, [mapped as usize, MUCH_BYTES]);
+    let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    outcomes
+        .note("map memory", unmapped(map(MUCH_BYTES, libc::PROT_NONE, anonymous | libc::MAP_NORESERVE), MUCH_BYTES));
+    let both = libc::PROT_READ | libc::PROT_WRITE;
+    let mut pieces = Vec::with_capacity(PIECES);
+    while pieces.len() < PIECES && pieces.last().is_none_or(|mapped| *mapped >= 0) {
+        pieces.push(map(PIECE_BYTES, both, anonymous | libc::MAP_POPULATE));
     }
+    outcomes.note("fill memory", pieces.last().copied().unwrap_or_default());
+    pieces.into_iter().for_each(|mapped| _ = unmapped(mapped, PIECE_BYTES));
+    let shared = map(PIECE_BYTES, both, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    outcomes.note("share memory", unmapped(shared, PIECE_BYTES));
     let name = c_string("x");
     outcomes.opened("memfd_create", call(libc::SYS_memfd_create, [name.as_ptr() as usize]));
     let shared = call(libc::SYS_shmget, [libc::IPC_PRIVATE as usize, 4096, libc::IPC_CREAT as usize | 0o600]);
@@ -178,6 +204,55 @@ fn memory(outcomes: &mut Outcomes) {
     if shared >= 0 {
         call(libc::SYS_shmctl, [shared as usize, libc::IPC_RMID as usize]);
     }
+}
+
+fn map(bytes: usize, protection: i32, flags: i32) -> i64 {
+    call(libc::SYS_mmap, [0, bytes, protection as usize, flags as usize, usize::MAX])
+}
+
+/// The result of [`map`], which is undone.
+fn unmapped(mapped: i64, bytes: usize) -> i64 {
+    if mapped >= 0 {
+        call(libc::SYS_munmap, [mapped as usize, bytes]);
+    }
+    mapped
+}
+
+/// Descriptors without end, and limits as they were before there were any.
+fn limits(outcomes: &mut Outcomes) {
+    let mut copies = Vec::with_capacity(MANY_DESCRIPTORS);
+    while copies.len() < MANY_DESCRIPTORS && copies.last().is_none_or(|copy| *copy >= 0) {
+        copies.push(call(libc::SYS_dup, [0]));
+    }
+    outcomes.note("descriptors", copies.last().copied().unwrap_or_default());
+    copies.into_iter().for_each(|copy| _ = closed(copy));
+    let none = [libc::RLIM_INFINITY; 2];
+    let raised = [libc::RLIMIT_DATA, libc::RLIMIT_AS, libc::RLIMIT_FSIZE]
+        .map(|resource| call(libc::SYS_prlimit64, [0, resource as usize, none.as_ptr() as usize]));
+    outcomes.note_all("raise limits", &raised);
+    let score = "/proc/self/oom_score_adj";
+    outcomes.opened("spare itself", open(score, libc::O_WRONLY));
+    let read = std::fs::read_to_string(score).ok().and_then(|text| text.trim().parse::<i64>().ok());
+    outcomes.0.insert("oom_score_adj".into(), read.into());
+}
+
+/// Threads without end, which stay; gives how many there are, and the `errno` that ended it.
+pub(crate) fn threads() -> Map<String, Value> {
+    const STACK_BYTES: usize = 16 * 1024;
+    let mut started = 0;
+    let mut errno = 0;
+    while started < MANY_THREADS && errno == 0 {
+        let forever = || {
+            loop {
+                std::thread::park();
+            }
+        };
+        match std::thread::Builder::new().stack_size(STACK_BYTES).spawn(forever) {
+            Ok(_) => started += 1,
+            Err(error) => errno = error.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+    [("threads".into(), started.into()), ("thread".into(), errno.into())].into_iter().collect()
 }
 
 /// Calls that a radio has no use for, with arguments that do nothing.

@@ -20,6 +20,8 @@ const TOO_MANY: usize = 5000;
 /// Changes of mind that are, too.
 const TOO_MANY_FACTS: usize = 100;
 const ENDLESS_BYTES: usize = 1 << 20;
+/// A power that radios have, and that is permitted nowhere in the band.
+const LOUD_DBM_EIRP: f32 = 40.0;
 
 /// What it does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +41,12 @@ enum Mode {
     LateTxdone,
     MissingTxdone,
     FactFlood,
+    Loud,
+    ThreadFlood,
     Hostile,
 }
 
-const MODES: [(&str, Mode); 16] = [
+const MODES: [(&str, Mode); 18] = [
     ("good", Mode::Good),
     ("silent", Mode::Silent),
     ("mute", Mode::Mute),
@@ -58,6 +62,8 @@ const MODES: [(&str, Mode); 16] = [
     ("late-txdone", Mode::LateTxdone),
     ("missing-txdone", Mode::MissingTxdone),
     ("fact-flood", Mode::FactFlood),
+    ("loud", Mode::Loud),
+    ("thread-flood", Mode::ThreadFlood),
     ("hostile", Mode::Hostile),
 ];
 
@@ -103,7 +109,11 @@ fn run() -> Result<ExitCode, String> {
     let Some(ToPlugin::Configure(configure)) = next(&lines) else { return Ok(ExitCode::SUCCESS) };
     let named = configure.settings.get("mode").and_then(serde_json::Value::as_str).unwrap_or("good");
     let mode = before.map_or_else(|| mode(named), Ok)?;
-    radio::say_ready(if mode == Mode::BadSheet { 1000.0 } else { 14.0 })?;
+    radio::say_ready(match mode {
+        Mode::BadSheet => 1000.0,
+        Mode::Loud => LOUD_DBM_EIRP,
+        _ => 14.0,
+    })?;
     let mut radio = Radio::new(&configure, mode)?;
     match mode {
         Mode::EarlyExit => return Ok(ExitCode::from(3)),
@@ -122,6 +132,7 @@ fn run() -> Result<ExitCode, String> {
             // Standard error may be closed at the other end, or full.
             (0..TOO_MANY).for_each(|n| drop(writeln!(std::io::stderr(), "line {n} that nobody wants to read")));
         }
+        Mode::ThreadFlood => radio.counters = hostile::threads(),
         Mode::Hostile => radio.counters = hostile::attempts(&configure.settings),
         _ => {}
     }

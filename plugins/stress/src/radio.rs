@@ -101,6 +101,12 @@ impl Radio {
     pub(crate) fn transmit(&mut self, tx: &Tx) {
         let ahead = tx.at_us.wrapping_sub(self.stamp(now())).cast_signed();
         let wait = Duration::from_micros(u64::try_from(ahead).unwrap_or(0));
+        if self.mode == Mode::Loud {
+            let asked = (tx.dbm_eirp * 1000.0).round() as i64;
+            let highest = self.counters.entry(format!("asked_mdbm_{}", tx.freq_hz)).or_insert_with(|| asked.into());
+            *highest = highest.as_i64().unwrap_or(i64::MIN).max(asked).into();
+            self.status_at = now();
+        }
         let late = match self.mode {
             Mode::MissingTxdone => return,
             Mode::LateTxdone => LATE,

@@ -181,6 +181,10 @@ fn rules(network: bool, abi: libc::c_long) -> Result<Rules, seccompiler::Backend
     } else {
         add(libc::SYS_socket, Vec::new());
     }
+    // Shared memory without a file: the limit of what a process may write to does not count it.
+    const MAP_TYPE: libc::c_int = 0xf;
+    let shared = libc::MAP_ANONYMOUS | libc::MAP_SHARED;
+    add(libc::SYS_mmap, vec![when(3, Dword, MaskedEq((libc::MAP_ANONYMOUS | MAP_TYPE) as u64), shared as u64)?]);
     // Limits, priority and processors of the caller only.
     for call in [
         libc::SYS_prlimit64,

@@ -6,31 +6,36 @@ mod calls;
 mod files;
 
 use super::plugins::Plugin;
+use nix::fcntl::OFlag;
 use nix::libc;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
 use serde_json::{Map, Value};
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::{fs, io};
 
 /// Open files of a plugin.
 const MAX_OPEN_FILES: u64 = 64;
-/// Address space of a plugin in bytes; more memory than this it does not get.
-const MAX_MEMORY_BYTES: u64 = 1024 * 1024 * 1024;
+/// Memory of a plugin that can be written to, in bytes.
+const MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// Address space of a plugin in bytes; more memory than this it does not get, whatever it does.
+const MAX_ADDRESS_SPACE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Largest file that a plugin could write, in bytes, were there a place where it may.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Processes and threads of the user that a plugin may add to; root is not bound by it.
-const MAX_TASKS: u64 = 4096;
+/// Threads that a plugin may have, on top of all that the daemon's user has when it starts; root is not bound by it.
+const MAX_THREADS: u64 = 128;
 /// Memory that a plugin may lock, in bytes.
 const MAX_LOCKED_BYTES: u64 = 64 * 1024;
 
-/// The limits of a plugin's process.
+/// The limits of a plugin's process, beside that of its threads.
 const LIMITS: [(Resource, u64); 7] = [
     (Resource::RLIMIT_CORE, 0),
     (Resource::RLIMIT_NOFILE, MAX_OPEN_FILES),
-    (Resource::RLIMIT_AS, MAX_MEMORY_BYTES),
+    (Resource::RLIMIT_DATA, MAX_MEMORY_BYTES),
+    (Resource::RLIMIT_AS, MAX_ADDRESS_SPACE_BYTES),
     (Resource::RLIMIT_FSIZE, MAX_FILE_BYTES),
-    (Resource::RLIMIT_NPROC, MAX_TASKS),
     (Resource::RLIMIT_MEMLOCK, MAX_LOCKED_BYTES),
     (Resource::RLIMIT_MSGQUEUE, 0),
 ];
@@ -67,6 +72,7 @@ impl Allowance {
 pub struct Sandbox {
     files: Option<OwnedFd>,
     calls: Option<calls::Filter>,
+    max_tasks: u64,
 }
 
 impl Sandbox {
@@ -76,13 +82,21 @@ impl Sandbox {
     /// # Errors
     /// The kernel can, but did not.
     pub fn build(allowance: &Allowance) -> io::Result<Sandbox> {
-        Ok(Sandbox { files: files::ruleset(allowance)?, calls: calls::filter(allowance.network, files::abi())? })
+        Ok(Sandbox {
+            files: files::ruleset(allowance)?,
+            calls: calls::filter(allowance.network, files::abi())?,
+            // The kernel counts a user's tasks, not a process's: who starts after another's flood has its share too.
+            max_tasks: tasks_of_user().saturating_add(MAX_THREADS),
+        })
     }
 
     /// Confines the calling process. Between fork and exec: no allocation, no lock, system calls only.
     pub fn enter(&self) -> io::Result<()> {
         nix::unistd::setsid()?;
-        for (resource, limit) in LIMITS {
+        go_first_when_memory_ends()?;
+        for (resource, limit) in LIMITS.into_iter().chain([(Resource::RLIMIT_NPROC, self.max_tasks)]) {
+            // Narrower already: it stays so.
+            let limit = limit.min(getrlimit(resource)?.1);
             setrlimit(resource, limit, limit)?;
         }
         drop_capabilities();
@@ -131,6 +145,31 @@ fn drop_capabilities() {
     call(libc::SYS_prctl, [libc::PR_CAP_AMBIENT as usize, libc::PR_CAP_AMBIENT_CLEAR_ALL as usize, 0]);
 }
 
+/// When the machine has no memory left, the kernel ends a plugin before anything else. Without `/proc` it chooses by size.
+fn go_first_when_memory_ends() -> io::Result<()> {
+    if let Ok(file) = nix::fcntl::open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        nix::unistd::write(&file, b"1000")?;
+    }
+    Ok(())
+}
+
+/// Tasks (threads of all processes) of the user of this process, as far as `/proc` shows them.
+fn tasks_of_user() -> u64 {
+    let (user, own) = (nix::unistd::getuid().as_raw(), std::process::id().to_string());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    // What of this process is not to be seen by others belongs to root.
+    let of_user = processes.filter(|entry| {
+        entry.file_name() == own.as_str() || entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == user)
+    });
+    let statuses = of_user.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
+    statuses.filter_map(|status| threads(&status)).sum()
+}
+
+/// How many threads `/proc/<pid>/status` tells of.
+fn threads(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
+}
+
 /// A system call whose arguments are numbers.
 fn call(number: libc::c_long, [a, b, c]: [usize; 3]) -> libc::c_long {
     #[expect(unsafe_code, reason = "libc has no safe function for these calls")]
@@ -161,6 +200,29 @@ mod tests {
         let allowance = Allowance::new(&plugin, settings.as_object().unwrap());
         assert_eq!(allowance.paths, [PathBuf::from("/dev/x")]);
         assert!(allowance.devices && !allowance.network);
+    }
+
+    #[test]
+    fn threads_that_this_process_starts_are_tasks_of_its_user() {
+        assert_eq!(threads("Name:\tx\nThreads:\t12\nSigQ:\t1/2\n"), Some(12));
+        let held = std::sync::Mutex::new(());
+        std::thread::scope(|scope| {
+            let guard = held.lock();
+            (0..20).for_each(|_| drop(scope.spawn(|| drop(held.lock()))));
+            assert!(tasks_of_user() >= 21);
+            drop(guard);
+        });
+    }
+
+    #[test]
+    fn the_unit_outlives_a_plugin_that_takes_all_it_can() {
+        /// Plugins that may flood at once.
+        const PLUGINS: u64 = 8;
+        let unit = include_str!("../../../systemd/lpwad.service");
+        let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        assert!(value("TasksMax").unwrap().parse::<u64>().unwrap() > (PLUGINS + 1) * MAX_THREADS);
+        // Otherwise systemd stops the daemon when the kernel ends a plugin.
+        assert_eq!(value("OOMPolicy"), Some("continue"));
     }
 
     #[test]
