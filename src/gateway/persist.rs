@@ -15,15 +15,17 @@ use std::collections::BTreeSet;
 /// Shortest and longest wait before a failed batch is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Removals from the backlog go with the next batch, or with one of their own after this time. After a power cut before
+/// Bound: Removals from the backlog go with the next batch, or with one of their own after this time. After a power cut before
 /// that a server is told once more.
 const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 
 /// Removals from the backlog that wait for a disk that fails, the newest ones. What an older one would have removed is told once more
 /// after the next start.
+/// Counted: `removals_forgotten`.
 const MAX_REMOVALS: usize = 65_536;
 
 /// Datagrams that wait for one batch; more leave at once.
+/// Counted: `datagrams_not_held`.
 const MAX_HELD: usize = 4096;
 
 /// A server's request that is answered when its write is on disk.
@@ -60,6 +62,8 @@ pub(super) struct Persist {
     failures: u32,
     /// Batches that are on disk.
     pub(super) commits: u64,
+    /// Removals that are not made, because too many waited.
+    pub(super) removals_forgotten: u64,
 }
 
 impl Persist {
@@ -102,6 +106,11 @@ impl Persist {
         self.next.datagrams.push((node, bytes));
     }
 
+    /// Datagrams that wait for the disk.
+    pub(super) fn held(&self) -> usize {
+        [self.on_its_way.as_ref(), Some(&self.next)].into_iter().flatten().map(|pending| pending.datagrams.len()).sum()
+    }
+
     /// Whether [`MAX_HELD`] datagrams wait.
     pub(super) fn is_holding_enough(&self) -> bool {
         self.next.datagrams.len() >= MAX_HELD
@@ -137,7 +146,7 @@ impl Persist {
         self.removals_due = None;
         // What is in the batch may be on disk all the same, if one that failed did not fail entirely.
         pending.batch.backlog.extend(std::mem::take(&mut self.removals).into_iter().map(|key| (key, None)));
-        forget_removals(&mut pending.batch);
+        self.removals_forgotten += forget_removals(&mut pending.batch);
         pending.batch.ticket = self.last_ticket;
         let batch = pending.batch.clone();
         self.on_its_way = Some(pending);
@@ -159,15 +168,17 @@ impl Persist {
     }
 }
 
-/// Keeps to [`MAX_REMOVALS`].
-fn forget_removals(batch: &mut Batch) {
+/// Keeps to [`MAX_REMOVALS`]; gives how many go.
+fn forget_removals(batch: &mut Batch) -> u64 {
     let removals = batch.backlog.values().filter(|record| record.is_none()).count();
     let mut surplus = removals.saturating_sub(MAX_REMOVALS);
+    let forgotten = surplus as u64;
     batch.backlog.retain(|_, record| {
         let goes = record.is_none() && surplus > 0;
         surplus -= usize::from(goes);
         !goes
     });
+    forgotten
 }
 
 impl Gateway {
