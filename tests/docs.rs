@@ -375,7 +375,7 @@ fn shown(name: &str, value: &str) -> String {
         });
         return parts.collect::<Vec<_>>().join(" to ");
     }
-    let suffix = [("_S", " s"), ("_US", " µs"), ("_BYTES", " B"), ("_PER_S", " per s")];
+    let suffix = [("_S", " s"), ("_MS", " ms"), ("_US", " µs"), ("_BYTES", " B"), ("_PER_S", " per s")];
     let suffix = suffix.iter().rev().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
     let factors: Option<Vec<u64>> =
         value.split('*').map(|factor| factor.trim().replace('_', "").parse().ok()).collect();
