@@ -136,7 +136,8 @@ impl Site {
             batch: None,
             sockets: BTreeMap::new(),
             dtls: BTreeSet::new(),
-            runs: 1,
+            // The start of the first one is among the outputs.
+            runs: 0,
             fcnt: 0,
             sent: Vec::new(),
             on_air: BTreeMap::new(),
@@ -447,9 +448,9 @@ pub fn config(with_nodes: bool) -> Config {
 fn analyses(named: bool) -> Analyses {
     let mut analyses = Analyses::default();
     // The one node with a credential needs DTLS in reserve.
-    for (endpoint, needs_reserve) in [("*1", true), ("*0", false)].into_iter().filter(|_| named) {
+    for (id, endpoint, needs_reserve) in [("T1", "*1", true), ("T0", "*0", false)].into_iter().filter(|_| named) {
         let draft = Draft {
-            id: "T",
+            id,
             title: "",
             server: "coap://127.0.0.1:5683",
             endpoints: &[endpoint],
@@ -463,6 +464,7 @@ fn analyses(named: bool) -> Analyses {
         };
         analyses.add(Path::new("t.toml"), &draft.text());
     }
+    assert!(analyses.invalid.is_empty(), "{:?}", analyses.invalid);
     analyses
 }
 
