@@ -3,13 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that uses them")]
 
+use lpwad::config::bound;
 use lpwad::gateway::event::{FIELDS, Kind};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where bounds are declared, in the order of the frame, with a heading.
-const PLACES: [(&str, &str); 14] = [
+const PLACES: [(&str, &str); 18] = [
     ("plugins/lora-serial/src", "Plugin for modems on a serial port"),
     ("crates/link/src", "Lines between daemon and plugins"),
     ("src/radio", "Radios"),
@@ -18,15 +19,19 @@ const PLACES: [(&str, &str); 14] = [
     ("src/node", "Nodes"),
     ("src/codec", "Codecs"),
     ("crates/lwm2m/src", "LwM2M client of each node"),
+    ("crates/dtls/src", "DTLS"),
     ("src/session", "Sessions"),
     ("src/gateway", "Gateway"),
     ("src/store", "Store"),
     ("src/io", "Shell: processes, sockets, disk"),
     ("src/config", "Configuration"),
     ("src/policy", "Policy"),
+    ("src/cli", "Commands"),
+    ("src/demo", "Demonstration"),
+    ("plugins/sim/src", "Simulator"),
 ];
 
-/// What a bound's name begins with or has in it.
+/// What a bound's name begins with or has in it. Another bound has `Bound:` before its first word.
 const WORDS: [&str; 20] = [
     "MAX_",
     "_WAITING",
@@ -48,6 +53,94 @@ const WORDS: [&str; 20] = [
     "LEAD",
     "MAX",
     "SILENCE",
+];
+
+/// Numbers that bound nothing: ids, codes, lengths that a format has, and defaults of what stands in the first table.
+const NO_BOUNDS: [&str; 84] = [
+    "ACK_RANDOM_FACTOR",
+    "ALERT",
+    "ANSWER_BYTES",
+    "ANSWER_PLANNED",
+    "APPLICATION_DATA",
+    "AROUND",
+    "AUTH_LEVEL",
+    "BREAK",
+    "CAPTURE_DB",
+    "CERTIFICATE_VERIFY_FAILED",
+    "CHANGE_CIPHER_SPEC",
+    "CHECKED",
+    "CLONE3",
+    "CLOSED_PORT_CHECK",
+    "DAY_MS",
+    "DEFAULT_BAUD",
+    "DEFAULT_FREQ_HZ",
+    "DEVICE",
+    "DTLS_LIVE_SESSIONS",
+    "EXPLICIT_NONCE",
+    "FATAL",
+    "FCHMODAT2",
+    "FHDR_LEN",
+    "FINISHED_MIN",
+    "FRAME_OVERHEAD",
+    "HANDSHAKE",
+    "HEADER",
+    "HELLO_REQUEST",
+    "IDENTITY_BYTES",
+    "INCONSISTENT_EXTMS",
+    "INIT_LOAD_SSL_STRINGS",
+    "INIT_NO_ATEXIT",
+    "INIT_NO_LOAD_CONFIG",
+    "INVALID_MAX_FRAGMENT_LENGTH",
+    "JITTER",
+    "JITTER_MS",
+    "KEY_BYTES",
+    "KEY_DIGITS",
+    "LINK_FORMAT",
+    "MINUTE",
+    "MIN_LIFETIME_S",
+    "MTU",
+    "MW_25",
+    "MW_500",
+    "NEWEST",
+    "NODE_OBJECT",
+    "NONCE_BYTES",
+    "NOT_BEFORE_UNIX_MS",
+    "NO_CIPHERS_AVAILABLE",
+    "NO_ENCRYPT_THEN_MAC",
+    "NO_SERVER",
+    "OLDEST_FIRMWARE",
+    "OSCORE",
+    "OVERHEAD_BYTES",
+    "POLICY_STATE",
+    "PREAMBLE_SYMBOLS",
+    "RECORD_HEADER",
+    "REORDERING",
+    "ROOT",
+    "RX2_AFTER_RX1",
+    "RX2_HZ",
+    "SALT_BYTES",
+    "SCHEMA",
+    "SECURITY",
+    "SENML_JSON",
+    "SERVER",
+    "SLACK",
+    "SPARE_SYMBOLS",
+    "SYNC_PUBLIC",
+    "TEXT",
+    "TIMER_CAP_S",
+    "TIMER_INITIAL_S",
+    "TIMER_SLACK",
+    "TURNAROUND",
+    "TURNAROUND_US",
+    "TX_OVERHEAD",
+    "UNKNOWN_CIPHER_RETURNED",
+    "UNSUPPORTED_PROTOCOL",
+    "VERSION",
+    "WAKE",
+    "WRITE_AHEAD",
+    "WRONG_CIPHER_RETURNED",
+    "WRONG_SSL_VERSION",
+    "YEAR_S",
 ];
 
 #[test]
@@ -88,11 +181,24 @@ fn every_field_of_an_event_has_a_class() {
 #[test]
 fn limits_are_described_as_the_code_has_them() {
     let mut text = String::from(
-        "# Limits\n\nEvery bound of the daemon and its serial plugin with its value. Made from the constants in the code by `cargo xtask docs`;\n\
-         what happens beyond a bound is said with it. What is dropped is counted: `lpwad status --json` has the counters of radios,\n\
-         network, gateway and shell, `lpwad node show` those of a node; the column \"counted\" names the one for this bound. Bounds that a user may choose are in `config/lpwad.toml` and in the\n\
-         device profiles.\n",
+        "# Limits\n\nEvery bound with its value, made from the constants in the code by `cargo xtask docs`; what happens beyond a bound is\n\
+         said with it. What is dropped is counted: the column \"counted\" names the counter in `lpwad status --json` for this bound, and\n\
+         `lpwad node show --json` has those of the client of one node.\n",
     );
+    text.push_str(
+        "\n## What a user may choose\n\nKeys of `lpwad.toml`, and of device profiles; the configuration is checked with the same table.\n\n\
+         | key | default | range | counted | what |\n|---|---|---|---|---|\n",
+    );
+    for bound in bound::ALL {
+        let unit = bound.unit();
+        let default = bound.default.map_or(String::new(), |value| format!("{value}{unit}"));
+        let (about, counted) = about_and_counter(bound.about);
+        let _ = writeln!(
+            text,
+            "| `{}` | {default} | {} to {}{unit} | {counted} | {about} |",
+            bound.key, bound.least, bound.most
+        );
+    }
     for (place, heading) in PLACES {
         let bounds: Vec<String> =
             sources(Path::new(place)).iter().flat_map(|(path, text)| bounds(path, text)).collect();
@@ -105,6 +211,40 @@ fn limits_are_described_as_the_code_has_them() {
         }
     }
     same("docs/limits.md", &text);
+}
+
+#[test]
+fn every_number_in_the_code_is_in_the_table_of_limits_or_bounds_nothing() {
+    let mut unknown = Vec::new();
+    let mut seen = Vec::new();
+    for (path, text) in ["src", "crates", "plugins"].iter().flat_map(|place| sources(Path::new(place))) {
+        // A plugin that does everything wrong, for tests.
+        if path.starts_with("plugins/stress") {
+            continue;
+        }
+        for number in numbers(&path, &text) {
+            let listed = PLACES.iter().any(|(place, _)| path.starts_with(place));
+            let exempt = NO_BOUNDS.contains(&number.name.as_str());
+            if !(exempt || listed && number.is_bound()) {
+                unknown.push(format!("{} in {}", number.name, path.display()));
+            }
+            seen.push(number.name);
+        }
+    }
+    assert!(unknown.is_empty(), "write `Bound:` before what it bounds, or put it into NO_BOUNDS: {unknown:#?}");
+    for name in NO_BOUNDS {
+        assert!(seen.iter().any(|seen| seen == name), "there is no number {name}; take it out of NO_BOUNDS");
+    }
+}
+
+#[test]
+fn the_example_configuration_shows_the_defaults_of_what_is_bounded() {
+    let example = fs::read_to_string("config/lpwad.toml").unwrap();
+    for bound in bound::ALL.iter().filter(|bound| !bound.key.starts_with("profile ")) {
+        let key = bound.key.rsplit('.').next().unwrap();
+        let line = format!("\n#{key} = {}\n", bound.default());
+        assert!(example.contains(&line), "{line:?} is not in config/lpwad.toml");
+    }
 }
 
 #[test]
@@ -151,47 +291,71 @@ fn every_exit_code_has_its_row() {
     assert_eq!(told.len(), codes.len(), "{told:?}");
 }
 
-/// Rows of the constants of a file that are bounds.
-fn bounds(path: &Path, text: &str) -> Vec<String> {
-    let mut rows = Vec::new();
+/// A constant that is a number, or a span of time.
+struct Number {
+    name: String,
+    value: String,
+    about: String,
+}
+
+impl Number {
+    fn is_bound(&self) -> bool {
+        let named = || WORDS.iter().any(|word| self.name.contains(word)) && !NO_BOUNDS.contains(&self.name.as_str());
+        self.about.starts_with("Bound: ") || named()
+    }
+}
+
+/// Types of numbers.
+const KINDS: [&str; 14] =
+    ["usize", "u8", "u16", "u32", "u64", "u128", "i8", "i16", "i32", "i64", "i128", "f32", "f64", "Duration"];
+
+/// The numbers that a file declares: those of a module, and those inside something that are marked as bounds.
+fn numbers(path: &Path, text: &str) -> Vec<Number> {
+    let mut numbers = Vec::new();
     let mut about = String::new();
     for line in text.lines() {
-        if let Some(more) = line.strip_prefix("///") {
+        let inner = line.trim_start();
+        if let Some(more) = inner.strip_prefix("///") {
             about = format!("{about} {}", more.trim()).trim().to_string();
             continue;
         }
-        let declared = line.split_once("const ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
+        let declared = inner.split_once("const ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
         if let Some((name, rest)) = declared.and_then(|(_, rest)| rest.split_once(": "))
-            && let Some((kind, value)) = rest.split_once(" = ")
-            && WORDS.iter().any(|word| name.contains(word))
-            && [
-                "usize",
-                "u8",
-                "u16",
-                "u32",
-                "u64",
-                "i32",
-                "i64",
-                "Duration",
-                "std::time::Duration",
-                "(Duration, Duration)",
-            ]
-            .contains(&kind)
+            && let Some((kind, value)) = rest.split_once(" =")
+            && (inner.len() == line.len() || about.starts_with("Bound: "))
         {
-            assert!(!about.is_empty(), "{}: {name} needs a `///` line that says what it bounds", path.display());
-            let (about, counted) = about.split_once("Counted: ").unwrap_or((&about, ""));
-            rows.push(format!(
-                "| {} | {} | {} | `{}` in `{}` |\n",
-                about.trim().replace('|', "\\|"),
-                shown(name, value),
-                counted.trim_end_matches('.'),
-                name,
-                path.display()
-            ));
+            let kind = kind.rsplit("::").next().unwrap_or(kind);
+            let inside = kind.trim_start_matches("RangeInclusive<").trim_matches(['(', ')', '>']);
+            if inside.split(", ").all(|kind| KINDS.contains(&kind)) {
+                assert!(value.ends_with(';'), "{}: write {name} on one line", path.display());
+                numbers.push(Number { name: name.into(), value: value.trim().into(), about: about.clone() });
+            }
         }
-        about.clear();
+        // Attributes may stand between the words and the constant.
+        if !inner.starts_with("#[") {
+            about.clear();
+        }
     }
-    rows
+    numbers
+}
+
+/// Rows of the constants of a file that are bounds.
+fn bounds(path: &Path, text: &str) -> Vec<String> {
+    let row = |number: Number| {
+        let Number { name, value, about } = number;
+        assert!(!about.is_empty(), "{}: {name} needs a `///` line that says what it bounds", path.display());
+        let (about, counted) = about_and_counter(&about);
+        let (about, value) = (about.replace('|', "\\|"), shown(&name, &value));
+        format!("| {about} | {value} | {counted} | `{name}` in `{}` |\n", path.display())
+    };
+    numbers(path, text).into_iter().filter(Number::is_bound).map(row).collect()
+}
+
+/// What a bound is about, and the counter of what it drops.
+fn about_and_counter(text: &str) -> (&str, &str) {
+    let text = text.trim().trim_start_matches("Bound: ");
+    let (about, counted) = text.split_once("Counted: ").unwrap_or((text, ""));
+    (about.trim(), counted.trim_end_matches('.'))
 }
 
 /// A value as people write it.
@@ -211,7 +375,7 @@ fn shown(name: &str, value: &str) -> String {
         });
         return parts.collect::<Vec<_>>().join(" to ");
     }
-    let suffix = [("_S", " s"), ("_US", " µs"), ("_BYTES", " B"), ("_PER_S", " per s")];
+    let suffix = [("_S", " s"), ("_MS", " ms"), ("_US", " µs"), ("_BYTES", " B"), ("_PER_S", " per s")];
     let suffix = suffix.iter().rev().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
     let factors: Option<Vec<u64>> =
         value.split('*').map(|factor| factor.trim().replace('_', "").parse().ok()).collect();

@@ -81,6 +81,11 @@ pub(super) fn status(answer: &Value) -> String {
             out += &format!("  {name} {count}\n");
         }
     }
+    for (name, count) in answer["clients"].as_object().into_iter().flatten().filter(|(_, count)| **count != 0) {
+        if ["_dropped", "_refused", "_forgotten", "malformed"].iter().any(|end| name.ends_with(end)) {
+            out += &format!("  {name} {count}\n");
+        }
+    }
     out
 }
 

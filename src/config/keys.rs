@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_PEM_BYTES: u64 = 64 * 1024;
 /// Longest PSK identity in bytes (LwM2M Core 1.1.1 object 0, resource 3; RFC 7925 §4.2).
 pub const MAX_IDENTITY_BYTES: usize = 128;
-/// Shortest and longest PSK in bytes (resource 5).
+/// Bound: Shortest and longest PSK in bytes (resource 5).
 pub const PSK_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
 type Text = Option<Spanned<Zeroizing<String>>>;

@@ -1,5 +1,6 @@
 //! Configuration: plain data, checked once, read by all.
 
+pub mod bound;
 mod credential;
 mod document;
 pub mod error;
@@ -83,14 +84,17 @@ pub struct Backlog {
 }
 
 impl Default for Backlog {
-    /// 16 MiB and 72 h: 500 nodes with a reading an hour.
+    /// 16 MiB and 72 h: room for 500 nodes with a reading an hour.
     fn default() -> Backlog {
-        Backlog { max_bytes: 16 * 1024 * 1024, max_age: Duration::from_secs(72 * 3600) }
+        Backlog {
+            max_bytes: bound::BACKLOG_MAX_BYTES.default() as usize,
+            max_age: Duration::from_secs(bound::BACKLOG_MAX_AGE_H.default() * 3600),
+        }
     }
 }
 
 /// DTLS sessions that are live at once by default.
-pub const DTLS_LIVE_SESSIONS: usize = 1000;
+pub const DTLS_LIVE_SESSIONS: usize = bound::DTLS_LIVE_SESSIONS.default() as usize;
 
 /// A radio.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,33 +216,19 @@ impl Checker<'_> {
     fn check(mut self) -> Result<Config, ConfigErrors> {
         let gateway = self.layers.gateway.clone();
         let home = self.path.parent().unwrap_or(Path::new(".")).to_path_buf();
-        let rx1_delay_s = match &gateway.rx1_delay_s {
-            Some(at) if !(1..=15).contains(&at.value) => {
-                self.refuse(
-                    at,
-                    "gateway.rx1_delay_s",
-                    format!("{} s is outside 1 to 15 s", at.value),
-                    "5 suits AT modems",
-                );
-                5
-            }
-            Some(at) => at.value,
-            None => 5,
-        };
+        if let Some(at) = &gateway.rx1_delay_s {
+            self.within(at, &bound::RX1_DELAY_S, "5 suits AT modems");
+        }
+        let rx1_delay_s = gateway.rx1_delay_s.as_ref().map_or(bound::RX1_DELAY_S.default() as u8, |at| at.value);
         let (profiles, errors) = profile::read_all(&profile::dirs(&gateway, &home));
         // What is missing then may stand in a file that could not be read.
         let all_profiles = errors.is_empty();
         self.errors.extend(errors);
         let backlog = self.backlog();
-        let dtls_live_sessions = match &gateway.dtls_live_sessions {
-            Some(at) if !(1..=100_000).contains(&at.value) => {
-                let problem = format!("{} is outside 1 to 100000", at.value);
-                self.refuse(at, "gateway.dtls_live_sessions", problem, "1000 is the default");
-                DTLS_LIVE_SESSIONS
-            }
-            Some(at) => at.value as usize,
-            None => DTLS_LIVE_SESSIONS,
-        };
+        if let Some(at) = &gateway.dtls_live_sessions {
+            self.within(at, &bound::DTLS_LIVE_SESSIONS, "1000 is the default");
+        }
+        let dtls_live_sessions = gateway.dtls_live_sessions.as_ref().map_or(DTLS_LIVE_SESSIONS, |at| at.value as usize);
         let servers = self.servers();
         let radios = self.radios();
         let nodes = self.nodes(&servers, &profiles, all_profiles);
@@ -315,6 +305,12 @@ impl Checker<'_> {
         self.errors.push(self.layers.sources.error(at, key, problem).hint(hint));
     }
 
+    fn within<T: Copy + Into<u64>>(&mut self, at: &At<T>, bound: &bound::Bound, hint: &str) {
+        if let Some(problem) = bound.problem(at.value) {
+            self.refuse(at, bound.key, problem, hint);
+        }
+    }
+
     fn missing(&mut self, key: &str, problem: &str, hint: &str) {
         let error = ConfigError { key: Some(key.into()), ..ConfigError::file(self.path, problem) };
         self.errors.push(error.hint(hint));
@@ -324,17 +320,13 @@ impl Checker<'_> {
         let raw = self.layers.backlog.clone();
         let mut backlog = Backlog::default();
         if let Some(at) = raw.max_bytes {
-            if at.value != 0 && !(64 * 1024..=1024 * 1024 * 1024).contains(&at.value) {
-                let problem = format!("{} B is outside 64 KiB to 1 GiB", at.value);
-                self.refuse(&at, "backlog.max_bytes", problem, "16777216 is the default; 0 keeps nothing");
+            if at.value != 0 {
+                self.within(&at, &bound::BACKLOG_MAX_BYTES, "16777216 is the default; 0 keeps nothing");
             }
             backlog.max_bytes = usize::try_from(at.value).unwrap_or(usize::MAX);
         }
         if let Some(at) = raw.max_age_h {
-            if !(1..=24 * 366).contains(&at.value) {
-                let problem = format!("{} h is outside 1 h to a year", at.value);
-                self.refuse(&at, "backlog.max_age_h", problem, "72 is the default");
-            }
+            self.within(&at, &bound::BACKLOG_MAX_AGE_H, "72 is the default; 8784 is a year");
             backlog.max_age = Duration::from_secs(u64::from(at.value) * 3600);
         }
         backlog

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Longest endpoint name in bytes.
+const MAX_ENDPOINT_BYTES: usize = 128;
+
 /// Endpoint name of a node (LwM2M Core 1.1.1 §7.3): `urn:dev:mac:<EUI-64>` (RFC 9039 §4.1), unless another is configured.
 #[must_use]
 pub fn endpoint(dev_eui: DevEui, configured: Option<&str>) -> String {
@@ -102,7 +105,7 @@ impl Checker<'_> {
             if let Some(at) = raw
                 .endpoint
                 .as_ref()
-                .filter(|at| at.value.is_empty() || at.value.len() > 128 || at.value.contains('\0'))
+                .filter(|at| at.value.is_empty() || at.value.len() > MAX_ENDPOINT_BYTES || at.value.contains('\0'))
             {
                 self.refuse(
                     at,

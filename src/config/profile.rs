@@ -1,5 +1,6 @@
 //! Device profiles: one TOML file per device type. Data only; `src/codec` gives it meaning.
 
+use super::bound;
 use super::document::{Secrecy, line_of_key, parse};
 use super::error::ConfigError;
 use super::file::{Gateway, read_text, toml_files};
@@ -16,9 +17,7 @@ pub const DIRS: [&str; 2] = ["/usr/share/lpwad/profiles", "/etc/lpwad/profiles.d
 const EMBEDDED: [(&str, &str); 1] = [("cayenne-lpp.toml", include_str!("../../profiles/cayenne-lpp.toml"))];
 
 /// Shortest registration lifetime in s that a profile leads to.
-const MIN_LIFETIME_S: u32 = 300;
-/// Longest time in s that a profile may say.
-const YEAR_S: u32 = 31_536_000;
+const MIN_LIFETIME_S: u32 = bound::LIFETIME_S.least as u32;
 /// Longest payload in bytes: what a LoRaWAN frame takes at the fastest data rate (RP002-1.0.4 §2.4.6).
 const MAX_PAYLOAD_BYTES: usize = 242;
 /// Most object instances that a profile may list: what a client takes (64) less lpwad's own.
@@ -100,11 +99,6 @@ impl<'de> Deserialize<'de> for InstancePath {
     }
 }
 
-/// Writes that may wait for a node if its profile does not say otherwise; one more is refused (`write-refused`).
-const MAX_PENDING_DEFAULT: u8 = 16;
-/// Most that a profile may say.
-const MAX_PENDING: u8 = 64;
-
 /// How downlinks leave.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -126,8 +120,8 @@ impl Default for Downlink {
         Downlink {
             fport: 99,
             confirmed: true,
-            ttl_s: 86_400,
-            max_pending: MAX_PENDING_DEFAULT,
+            ttl_s: bound::TTL_S.default() as u32,
+            max_pending: bound::MAX_PENDING.default() as u8,
             execute_accepted: false,
         }
     }
@@ -217,25 +211,24 @@ impl Profile {
 
     /// Where the first mistake is, and what it is.
     fn mistake(&self) -> Option<(String, String)> {
-        let within = |key: &str, value: u32, from: u32, to: u32| {
-            (!(from..=to).contains(&value)).then(|| (key.to_string(), format!("{value} is outside {from} to {to} s")))
+        let within = |bound: bound::Bound, value: u32| {
+            let key = bound.key.strip_prefix("profile ").unwrap_or(bound.key);
+            Some((key.to_string(), bound.problem(value)?))
         };
         let fail = |key: &str, problem: &str| Some((key.to_string(), problem.to_string()));
         if self.name.trim().is_empty() {
             return fail("name", "is empty");
         }
-        let times = within("expect_uplink_s", self.expect_uplink_s, 10, 2_592_000)
-            .or_else(|| within("lifetime_s", self.lifetime_s?, MIN_LIFETIME_S, YEAR_S))
-            .or_else(|| within("stale_after_s", self.stale_after_s?, 10, YEAR_S))
-            .or_else(|| within("downlink.ttl_s", self.downlink.ttl_s, 1, YEAR_S));
-        if times.is_some() {
-            return times;
+        let bounds = within(bound::EXPECT_UPLINK_S, self.expect_uplink_s)
+            .or_else(|| within(bound::LIFETIME_S, self.lifetime_s?))
+            .or_else(|| within(bound::STALE_AFTER_S, self.stale_after_s?))
+            .or_else(|| within(bound::TTL_S, self.downlink.ttl_s))
+            .or_else(|| within(bound::MAX_PENDING, self.downlink.max_pending.into()));
+        if bounds.is_some() {
+            return bounds;
         }
         if !(1..=223).contains(&self.downlink.fport) {
             return fail("downlink.fport", "is outside 1 to 223");
-        }
-        if !(1..=MAX_PENDING).contains(&self.downlink.max_pending) {
-            return fail("downlink.max_pending", "is outside 1 to 64");
         }
         for (key, count, max) in [
             ("objects", self.objects.len(), MAX_OBJECTS),

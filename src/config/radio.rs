@@ -8,6 +8,9 @@ use lpwad_lorawan::Region;
 use serde_json::Value;
 use std::path::Path;
 
+/// Most radios of one gateway; one more is refused when the configuration is read.
+const MAX_RADIOS: usize = 255;
+
 impl Checker<'_> {
     pub(super) fn radios(&mut self) -> Vec<Radio> {
         let mut radios = Vec::new();
@@ -44,8 +47,8 @@ impl Checker<'_> {
         if self.layers.radios.is_empty() {
             self.missing("radio", "there is no [[radio]]", "add one with name, plugin and settings");
         }
-        if radios.len() > usize::from(u8::MAX) {
-            self.missing("radio", "more than 255 radios", "run a second gateway");
+        if radios.len() > MAX_RADIOS {
+            self.missing("radio", &format!("more than {MAX_RADIOS} radios"), "run a second gateway");
         }
         radios
     }

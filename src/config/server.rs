@@ -5,7 +5,7 @@ use super::document::At;
 use super::error::ConfigError;
 use super::file::{self, Server as Raw};
 use super::keys::CERTIFICATE;
-use super::{Checker, DtlsMode, Scheme, Security, Server, ServerUri};
+use super::{Checker, DtlsMode, Scheme, Security, Server, ServerUri, bound};
 use std::path::{Path, PathBuf};
 
 /// Largest file of keys or certificates of servers in bytes.
@@ -13,15 +13,9 @@ const MAX_PUBLIC_BYTES: u64 = 64 * 1024;
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----";
 
 /// First wait of the handshake timer in s (RFC 7925 §11).
-const TIMER_INITIAL_S: u32 = 9;
+const TIMER_INITIAL_S: u32 = bound::DTLS_TIMER_INITIAL_S.default() as u32;
 /// Longest wait of the handshake timer in s: 9, 18, 36, 72.
-const TIMER_CAP_S: u32 = 72;
-/// The longest wait must be at least this in s (RFC 6347 §4.2.4.1).
-const MIN_TIMER_CAP_S: u32 = 60;
-/// Longest first wait in s.
-const MAX_TIMER_INITIAL_S: u32 = 60;
-/// Longest wait of all in s.
-const MAX_TIMER_S: u32 = 600;
+const TIMER_CAP_S: u32 = bound::DTLS_TIMER_CAP_S.default() as u32;
 
 /// How DTLS is spoken with a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +44,7 @@ impl Default for Dtls {
             server_public_key: None,
             trust_anchors: None,
             server_certificate: None,
-            max_fragment_length: 512,
+            max_fragment_length: bound::MAX_FRAGMENT_LENGTH.default() as u16,
             suites: vec![Suite::Ccm8],
             timer_initial_s: TIMER_INITIAL_S,
             timer_cap_s: TIMER_CAP_S,
@@ -220,19 +214,19 @@ impl Checker<'_> {
 
     fn timers(&mut self, name: &At<String>, raw: &Raw) -> (u32, u32) {
         let cap_s = raw.dtls_timer_cap_s.as_ref().map_or(TIMER_CAP_S, |at| at.value);
-        if let Some(at) = raw.dtls_timer_cap_s.as_ref().filter(|_| !(MIN_TIMER_CAP_S..=MAX_TIMER_S).contains(&cap_s)) {
-            let problem = format!("{cap_s} s is outside {MIN_TIMER_CAP_S} to {MAX_TIMER_S} s");
-            self.refuse(at, "server.dtls_timer_cap_s", problem, "72: waits of 9, 18, 36, 72 s");
+        if let Some(at) = &raw.dtls_timer_cap_s {
+            self.within(at, &bound::DTLS_TIMER_CAP_S, "72: waits of 9, 18, 36, 72 s");
         }
         let Some(at) = &raw.dtls_timer_initial_s else { return (TIMER_INITIAL_S, cap_s) };
-        let key = "server.dtls_timer_initial_s";
         let reason = raw.dtls_timer_reason.as_ref().map_or("", |at| at.value.trim());
-        if !(1..=MAX_TIMER_INITIAL_S).contains(&at.value) {
-            let problem = format!("{} s is outside 1 to {MAX_TIMER_INITIAL_S} s", at.value);
-            self.refuse(at, key, problem, "9 (RFC 7925 §11)");
-        } else if at.value < TIMER_INITIAL_S && reason.is_empty() {
+        let initial = bound::DTLS_TIMER_INITIAL_S;
+        self.within(at, &initial, "9 (RFC 7925 §11)");
+        if initial.problem(at.value).is_some() {
+            return (at.value, cap_s);
+        }
+        if at.value < TIMER_INITIAL_S && reason.is_empty() {
             let hint = "say why in dtls_timer_reason = \"...\", or leave it at 9 (RFC 7925 §11)";
-            self.refuse(at, key, format!("{} s is below 9 s without a reason", at.value), hint);
+            self.refuse(at, initial.key, format!("{} s is below 9 s without a reason", at.value), hint);
         } else if at.value < TIMER_INITIAL_S {
             self.warnings.push(format!(
                 "server {}: handshakes are repeated after {} s, not 9 s: {reason}",

@@ -214,13 +214,13 @@ fn a_mistake_in_a_profile_is_named_and_what_follows_from_it_is_not() {
     );
     for (more, want) in [
         ("codek = 1", "mine.toml:4: codek: unknown field `codek`"),
-        ("lifetime_s = 10", "mine.toml:4: lifetime_s: 10 is outside 300 to 31536000 s"),
-        ("stale_after_s = 0", "mine.toml:4: stale_after_s: 0 is outside 10 to"),
+        ("lifetime_s = 10", "mine.toml:4: lifetime_s: 10 s is outside 300 to 31536000 s"),
+        ("stale_after_s = 0", "mine.toml:4: stale_after_s: 0 s is outside 10 to"),
         ("objects = [\"/3303/1\", \"/9999/0\"]", "mine.toml:4: objects.1: object 9999 has no definition in lpwad"),
         ("objects = [\"/3/1\"]", "mine.toml:4: objects.0: object 3 has only instance 0"),
         ("objects = [\"/1/0\"]", "mine.toml:4: objects.0: /1 is lpwad's own"),
         ("[downlink]\nfport = 0", "mine.toml:5: downlink.fport: is outside 1 to 223"),
-        ("[downlink]\nttl_s = 0", "mine.toml:5: downlink.ttl_s: 0 is outside"),
+        ("[downlink]\nttl_s = 0", "mine.toml:5: downlink.ttl_s: 0 s is outside"),
         (
             "[[actuator]]\npath = \"/3303/1/5700\"\nchannel = 1",
             "mine.toml:5: actuator.0.path: /3303/1/5700 (Sensor Value) cannot be written",

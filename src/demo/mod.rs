@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Longest time that a demo without `--for` may take.
+/// Bound: Longest time that a demo without `--for` may take.
 const LONGEST: Duration = Duration::from_secs(180);
-/// The same at another server, which is not told to observe or write.
+/// Bound: The same at another server, which is not told to observe or write.
 const AT_ANOTHER_SERVER: Duration = Duration::from_secs(60);
 
 /// Arguments of `lpwad demo`.

@@ -12,7 +12,7 @@ use lpwad_lorawan::DevEui;
 use lpwad_lwm2m::Reading;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Readings that are given to one Send; as many go as fit.
+/// Bound: Readings that are given to one Send; as many go as fit.
 const WINDOW: usize = 64;
 
 /// Shortest and longest wait before a server that refused a Send is asked again.

@@ -73,6 +73,7 @@ impl Gateway {
         let max = profile.downlink.max_pending;
         let full = items.iter().find_map(|item| Some((item.path, mailbox.put(item.clone(), max).err()?)));
         if let Some((path, error)) = full {
+            self.count("writes_refused_full");
             self.refuse(now, id, exchange, Answer::Unavailable { max_age_s: RETRY_AFTER_S }, path, &error.to_string());
             return;
         }
@@ -95,8 +96,10 @@ impl Gateway {
 
     fn refuse(&mut self, now: Now, id: NodeId, exchange: ExchangeId, answer: Answer, path: Path, why: &str) {
         let Some(node) = self.fleet.get_mut(id) else { return };
+        let dev_eui = node.dev_eui;
         node.client.answer(now.mono, exchange, answer);
-        let event = Event::new(Kind::WriteRefused).node(node.dev_eui);
+        self.count("writes_refused");
+        let event = Event::new(Kind::WriteRefused).node(dev_eui);
         self.say(event.with("path", path).with("reason", why));
     }
 

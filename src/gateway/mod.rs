@@ -61,6 +61,22 @@ const NODES_PER_TICK: usize = 64;
 /// How long a stop waits for servers and disk.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// What the gateway itself counts, from the start on.
+const COUNTS: [&str; 12] = [
+    "datagrams_not_held",
+    "datagrams_not_permitted",
+    "datagrams_without_session",
+    "downlinks_acked",
+    "events_not_said",
+    "notifications",
+    "observations",
+    "policy_records_forgotten",
+    "registrations",
+    "uplinks_of_unknown_nodes",
+    "writes_refused",
+    "writes_refused_full",
+];
+
 /// The gateway.
 pub struct Gateway {
     servers: Vec<Served>,
@@ -131,7 +147,7 @@ impl Gateway {
             started: now,
             stopping: None,
             stopped: false,
-            counts: BTreeMap::new(),
+            counts: COUNTS.map(|name| (name, 0)).into(),
             quota: Quota::default(),
             outputs: VecDeque::new(),
         };
@@ -385,6 +401,7 @@ impl Gateway {
     }
 
     fn count(&mut self, name: &'static str) {
+        debug_assert!(COUNTS.contains(&name), "{name} is not in COUNTS");
         *self.counts.entry(name).or_default() += 1;
     }
 }

@@ -15,15 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Shortest and longest wait before a failed batch is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Removals from the backlog go with the next batch, or with one of their own after this time. After a power cut before
+/// Bound: Removals from the backlog go with the next batch, or with one of their own after this time. After a power cut before
 /// that a server is told once more.
 const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 
-/// A batch that is on its way for so long meets a disk that hangs: what waits for it is served as if it had failed.
+/// Bound: A batch that is on its way for so long meets a disk that hangs: what waits for it is served as if it had failed.
 const SLOW: Duration = Duration::from_secs(30);
 
 /// Removals from the backlog that wait for a disk that fails or hangs, the newest ones. What an older one would have removed is told
-/// once more after the next start. Counted: `store.removals_forgotten`.
+/// once more after the next start.
+/// Counted: `removals_forgotten`.
 const MAX_REMOVALS: usize = 65_536;
 
 /// Removals of old decisions that wait for a disk that fails or hangs, the newest ones. What an older one would have removed goes
@@ -31,6 +32,7 @@ const MAX_REMOVALS: usize = 65_536;
 const MAX_POLICY_REMOVALS: usize = 1000;
 
 /// Datagrams that wait for one batch; more leave at once.
+/// Counted: `datagrams_not_held`.
 const MAX_HELD: usize = 4096;
 
 /// A server's request that is answered when its write is on disk.
@@ -124,8 +126,16 @@ impl Persist {
 
     /// Whether a datagram of this node waits.
     pub(super) fn is_holding(&self, node: NodeId) -> bool {
-        let pending = self.on_its_way.iter().chain([&self.next]);
-        pending.flat_map(|pending| &pending.datagrams).any(|(of, _)| *of == node)
+        self.held_datagrams().any(|(of, _)| *of == node)
+    }
+
+    /// Datagrams that wait for the disk.
+    pub(super) fn held(&self) -> usize {
+        self.held_datagrams().count()
+    }
+
+    fn held_datagrams(&self) -> impl Iterator<Item = &(NodeId, Vec<u8>)> {
+        self.on_its_way.iter().chain([&self.next]).flat_map(|pending| &pending.datagrams)
     }
 
     /// Whether [`MAX_HELD`] datagrams wait.

@@ -287,7 +287,11 @@ impl Gateway {
 
     /// Lets datagrams of a client, given out from `first` on, wait for the disk. While the disk fails nothing waits for it.
     fn hold_sends(&mut self, id: NodeId, first: usize) {
-        if self.persist.is_failing() || self.persist.is_holding_enough() {
+        if self.persist.is_failing() {
+            return;
+        }
+        if self.persist.is_holding_enough() {
+            self.count("datagrams_not_held");
             return;
         }
         let given_out = self.outputs.split_off(first.min(self.outputs.len()));

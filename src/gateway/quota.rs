@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 /// Events of one kind and reason that are said in a minute.
+/// Counted: `events_not_said`.
 const MAX_SAID_PER_MINUTE: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 

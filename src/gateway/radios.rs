@@ -80,7 +80,7 @@ impl Gateway {
         match self.quota.take(now.mono, event.kind.name()) {
             Some(0) => self.say(event),
             Some(suppressed) => self.say(event.with("suppressed", suppressed)),
-            None => {}
+            None => self.count("events_not_said"),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::output::Output;
 use crate::session::{Down, Security, State as SessionState, Way};
 use core::time::Duration;
 
-/// From one rehearsal to the next.
+/// Bound: From one rehearsal to the next.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 /// From one that failed, or was given up, to the next.
 const RETRY: Duration = Duration::from_secs(3600);

@@ -55,6 +55,7 @@ impl Gateway {
             "store": {
                 "commits": self.persist.commits,
                 "failing": self.persist.is_failing(),
+                "datagrams_held": self.persist.held(),
                 "removals_forgotten": self.persist.removals_forgotten,
                 "retired_nodes": self.retired_nodes(),
             },
@@ -62,7 +63,23 @@ impl Gateway {
             "backlog": self.backlog_entry(now),
             "network": network,
             "counts": self.counts,
+            "clients": self.client_counts(),
         })
+    }
+
+    /// The counters of the clients of all nodes together; those of a node that is no longer configured are not among them.
+    fn client_counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        for (name, count) in lpwad_lwm2m::Counters::default().iter() {
+            sums.insert(name, count);
+        }
+        for (_, node) in self.nodes() {
+            for (name, count) in node.client.counters().iter().chain([("downlinks_dropped", node.mailbox.dropped)]) {
+                *sums.entry(name).or_default() += count;
+            }
+        }
+        sums.entry("downlinks_dropped").or_default();
+        sums
     }
 
     fn server_entry(&self, index: usize, served: &Served) -> Json {

@@ -18,6 +18,7 @@ mod model;
 mod policy;
 mod reload;
 mod reserve;
+mod status;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 /// 2027-01-15, wall time at the start of every test.

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 /// Longest request in bytes.
 const MAX_REQUEST: u64 = 4096;
+/// Longest answer that `lpwad status` and the like read, in bytes.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// Connections at the same time; more of them wait.
 const MAX_CONNECTIONS: usize = 16;
 /// How long a connection may be silent, and how long it may leave an answer unread.
@@ -114,7 +116,7 @@ pub fn ask(path: &Path, request: &Request) -> io::Result<serde_json::Value> {
     let line = serde_json::to_string(request).map_err(io::Error::other)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();
-    std::io::BufReader::new(stream.take(64 * 1024 * 1024)).read_line(&mut answer)?;
+    std::io::BufReader::new(stream.take(MAX_ANSWER_BYTES)).read_line(&mut answer)?;
     serde_json::from_str(&answer).map_err(io::Error::other)
 }
 

@@ -122,9 +122,17 @@ fn not_found(name: &str, more_dirs: &[PathBuf]) -> String {
     }
 }
 
-fn read(path: &Path, name: &str) -> Result<Plugin, ConfigError> {
-    let fail = |key: &str, problem: String| ConfigError { key: Some(key.into()), ..ConfigError::file(path, problem) };
-    let manifest: Manifest = parse(path, &read_text(path)?, Secrecy::Public)?;
+fn fail(path: &Path, key: &str, problem: String) -> ConfigError {
+    ConfigError { key: Some(key.into()), ..ConfigError::file(path, problem) }
+}
+
+/// A plugin as the text of its manifest at `path`, in a directory `name`, describes it; nothing is read.
+///
+/// # Errors
+/// What cannot be understood, or keeps this version from running it.
+pub fn parse_manifest(path: &Path, text: &str, name: &str) -> Result<Plugin, ConfigError> {
+    let fail = |key: &str, problem: String| fail(path, key, problem);
+    let manifest: Manifest = parse(path, text, Secrecy::Public)?;
     if manifest.name != name {
         return Err(fail("name", format!("is \"{}\", but the directory is \"{name}\"", manifest.name)));
     }
@@ -138,7 +146,13 @@ fn read(path: &Path, name: &str) -> Result<Plugin, ConfigError> {
         return Err(fail(&format!("settings.{name}"), problem));
     }
     let exec = path.with_file_name(&manifest.exec);
-    for file in [path, &exec] {
+    Ok(Plugin { name: manifest.name, exec, needs: manifest.needs, help: manifest.help, settings: manifest.settings })
+}
+
+fn read(path: &Path, name: &str) -> Result<Plugin, ConfigError> {
+    let fail = |key: &str, problem: String| fail(path, key, problem);
+    let plugin = parse_manifest(path, &read_text(path)?, name)?;
+    for file in [path, &plugin.exec] {
         let meta = std::fs::metadata(file).map_err(|error| fail("exec", format!("{}: {error}", file.display())))?;
         if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
             return Err(fail("exec", format!("{} belongs neither to root nor to this user", file.display())));
@@ -147,5 +161,5 @@ fn read(path: &Path, name: &str) -> Result<Plugin, ConfigError> {
             return Err(fail("exec", format!("{} can be written by others", file.display())).hint("chmod go-w"));
         }
     }
-    Ok(Plugin { name: manifest.name, exec, needs: manifest.needs, help: manifest.help, settings: manifest.settings })
+    Ok(plugin)
 }

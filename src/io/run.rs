@@ -34,6 +34,8 @@ use tokio::sync::{mpsc, oneshot};
 const LINES_WAITING: usize = 256;
 /// Handshakes that have ended and may wait for the loop; their thread waits beyond that.
 const HANDSHAKES_WAITING: usize = 64;
+/// Ends of batches that may wait for the loop; one batch is on its way at a time.
+const BATCHES_WAITING: usize = 4;
 /// Answers of the name service that may wait for the loop.
 const ANSWERS_WAITING: usize = 16;
 
@@ -59,13 +61,13 @@ pub enum RunError {
     Io(#[from] std::io::Error),
 }
 
-/// How often the ways to servers are asked for, and sessions end whose certificates have: also if nothing tells of a change.
+/// Bound: How often the ways to servers are asked for, and sessions end whose certificates have: also if nothing tells of a change.
 const LOOKS: Duration = Duration::from_secs(5);
 
-/// Inputs of plugins that are taken after a tick, before the next one.
+/// Bound: Inputs of plugins that are taken after a tick, before the next one.
 const LINES_PER_TICK: usize = 64;
 
-/// Least time from one look that a change caused to the next.
+/// Bound: Least time from one look that a change caused to the next.
 const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// How to run.
@@ -146,7 +148,7 @@ impl Shell {
             let (index, allowance) = (RadioIndex(index as u16), Allowance::new(&plugin, &radio.settings));
             slots.push(Slot::new(index, radio.name.clone(), plugin.exec, allowance, to_gateway.clone()));
         }
-        let (to_disk, disk_inputs) = mpsc::channel(4);
+        let (to_disk, disk_inputs) = mpsc::channel(BATCHES_WAITING);
         let open = || Disk::open(&options.state_dir, to_disk.clone());
         let (disk, opened) = patiently(open, |error| matches!(error, StoreError::InUse(_)))?;
         let clock = Clock::start();

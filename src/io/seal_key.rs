@@ -73,8 +73,9 @@ fn read(path: PathBuf, origin: Origin) -> Result<(Seal, PathBuf), StoreError> {
     Ok((Seal::new(&key, salt), path))
 }
 
-/// 32 bytes as they are, or 64 hex digits.
-fn parse(bytes: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+/// A sealing key: 32 bytes as they are, or 64 hex digits, with what is white after them.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
     if let Ok(key) = bytes.try_into() {
         return Some(Zeroizing::new(key));
     }

@@ -20,6 +20,10 @@ use toml::value::Datetime;
 const MAX_SEGMENTS: usize = 16;
 /// Most protections, accepted risks, pieces of evidence and endpoint patterns each.
 const MAX_ENTRIES: usize = 64;
+/// Longest id of an analysis in bytes.
+const MAX_ID_BYTES: usize = 64;
+/// Longest endpoint name or pattern in bytes.
+const MAX_ENDPOINT_BYTES: usize = 128;
 /// Most days from review to expiry.
 const MAX_DAYS: u32 = 366;
 /// Age in s beyond which a live fact does not count, if the file does not say.
@@ -108,7 +112,7 @@ impl Reader<'_> {
             self.refuse(&raw.schema, "schema", "is not 1", "this version reads schema = 1");
         }
         let id = raw.id.get_ref();
-        if id.is_empty() || id.len() > 64 || id.chars().any(char::is_control) {
+        if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
             self.refuse(&raw.id, "id", "is not 1 to 64 printable characters", "id = \"TA-2026-014\"");
         }
         if let Some(method) = &raw.method {
@@ -368,7 +372,7 @@ impl Reader<'_> {
 
     fn scope(&mut self, raw: &RawScope) -> Option<Scope> {
         let endpoints = raw.endpoints.get_ref();
-        let long = |name: &String| name.is_empty() || name.len() > 128;
+        let long = |name: &String| name.is_empty() || name.len() > MAX_ENDPOINT_BYTES;
         if endpoints.is_empty() || endpoints.len() > MAX_ENTRIES || endpoints.iter().any(long) {
             let problem = format!("is not 1 to {MAX_ENTRIES} names of 1 to 128 bytes");
             self.refuse(

@@ -30,18 +30,27 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STATUS_PERIOD_S: u32 = 10;
 /// Shortest and longest wait before a failed plugin is started again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A plugin that was ready for so long counts as recovered: the next restart comes quickly again.
+/// Bound: A plugin that was ready for so long counts as recovered: the next restart comes quickly again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(120);
 /// Bad lines in a row after which a plugin is restarted.
 /// Counted: `bad_lines`.
 const MAX_BAD_LINES: u32 = 20;
-/// Radiated power that a radio may claim to have, in dBm EIRP; what is allowed is another matter.
+/// Bound: Radiated power that a radio may claim to have, in dBm EIRP; what is allowed is another matter.
 const POSSIBLE_DBM_EIRP: core::ops::RangeInclusive<f32> = -60.0..=60.0;
 /// How much a frame may be later than the one before it in reaching us, in ms: the radio clock did not jump then.
 /// Counted: `clock_jumps`.
 const MAX_DELAY_MS: i64 = 2_000;
 /// By how much two clocks may differ, in millionths.
 const MAX_DRIFT_PPM: i64 = 200;
+/// Longest frame in bytes.
+/// Counted: `bad_lines`.
+const MAX_FRAME_BYTES: usize = 255;
+/// Counters of a plugin that are kept of one report; more are left out.
+const MAX_PLUGIN_COUNTERS: usize = 64;
+/// Longest fault that a plugin may tell, in characters; the rest is cut off.
+const MAX_FAULT_CHARS: usize = 300;
+/// Longest time before a transmission that a radio may ask for, in ms; a longer one counts as this.
+const MAX_MIN_LEAD_MS: u32 = 10_000;
 /// Most lines in one second; a radio hears at most some 20 frames per second and channel.
 const MAX_LINES_PER_S: u32 = 500;
 
@@ -366,7 +375,7 @@ impl Radio {
             max_dbm_eirp: ready.max_dbm_eirp,
             single_channel,
             timed_tx: ready.timed_tx,
-            min_lead: Duration::from_millis(u64::from(ready.min_lead_ms.min(10_000))),
+            min_lead: Duration::from_millis(u64::from(ready.min_lead_ms.min(MAX_MIN_LEAD_MS))),
         };
         self.state = State::Ready { since: now, sheet: ready };
         self.fault = None;
@@ -375,7 +384,7 @@ impl Radio {
     }
 
     fn rx(&mut self, now: Duration, rx: Rx) {
-        if rx.data.is_empty() || rx.data.len() > 255 {
+        if rx.data.is_empty() || rx.data.len() > MAX_FRAME_BYTES {
             return self.bad_line(now, "frame is not of 1 to 255 bytes");
         }
         self.rx_frames += 1;
@@ -421,8 +430,10 @@ impl Radio {
     }
 
     fn status(&mut self, status: Status) {
-        self.plugin_counters = status.counters.into_iter().filter(|(_, value)| value.is_u64()).take(64).collect();
-        let fault = status.fault.map(|text| text.chars().filter(|c| !c.is_control()).take(300).collect::<String>());
+        self.plugin_counters =
+            status.counters.into_iter().filter(|(_, value)| value.is_u64()).take(MAX_PLUGIN_COUNTERS).collect();
+        let fault =
+            status.fault.map(|text| text.chars().filter(|c| !c.is_control()).take(MAX_FAULT_CHARS).collect::<String>());
         if fault != self.reported {
             self.reported.clone_from(&fault);
             self.fault.clone_from(&fault);

@@ -23,9 +23,9 @@ use crate::{chain, ffi, notes};
 /// `SSL_OP_NO_ENCRYPT_THEN_MAC`, which the `openssl` crate has no name for.
 const NO_ENCRYPT_THEN_MAC: u64 = 1 << 19;
 
-/// Smallest datagram that OpenSSL can be held to, in bytes.
+/// Bound: Smallest datagram that OpenSSL can be held to, in bytes.
 pub const MTU_MIN: u16 = 256;
-/// Largest.
+/// Largest datagram that it can be held to, in bytes.
 pub const MTU_MAX: u16 = 9_000;
 
 /// Towards one server.

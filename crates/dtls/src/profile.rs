@@ -12,24 +12,24 @@ pub(crate) const RECORD_HEADER: usize = 13;
 /// Bytes of the explicit nonce of an AEAD record (RFC 6655 §3, RFC 5288 §3).
 pub(crate) const EXPLICIT_NONCE: usize = 8;
 
-/// Initial retransmission time (S-24, P-30; RFC 7925 §11).
+/// Bound: Initial retransmission time (S-24, P-30; RFC 7925 §11).
 pub const TIMER_INITIAL_MS: u32 = 9_000;
 
-/// Longest time between two repetitions by default (S-24; RFC 7925 §11: not below 60 s).
+/// Bound: Longest time between two repetitions by default (S-24; RFC 7925 §11: not below 60 s).
 pub const TIMER_CAP_MS: u32 = 72_000;
 
-/// Lowest cap that may be set (RFC 7925 §11).
+/// Bound: Lowest cap that may be set (RFC 7925 §11).
 pub const TIMER_CAP_LEAST_MS: u32 = 60_000;
 
-/// How often a flight is sent before the handshake fails: at 0, 9, 27 and 63 s with the default timer; the failure comes
+/// Bound: How often a flight is sent before the handshake fails: at 0, 9, 27 and 63 s with the default timer; the failure comes
 /// one more interval later, at 135 s (P-30).
 pub const SENDS: u32 = 4;
 
-/// How many flights one handshake may begin. Three are needed; the rest is room for a server that asks for the cookie
+/// Bound: How many flights one handshake may begin. Three are needed; the rest is room for a server that asks for the cookie
 /// again. Forged cookie requests end here.
 pub(crate) const FLIGHTS: u32 = 8;
 
-/// How many records of the next epoch are kept for OpenSSL while their keys are not there yet, per flight.
+/// Bound: How many records of the next epoch are kept for OpenSSL while their keys are not there yet, per flight.
 pub(crate) const EARLY_RECORDS: u32 = 8;
 
 /// Shortest body of a record with a Finished, in bytes: explicit nonce, message header, 12 bytes, 8-byte tag.
@@ -38,22 +38,22 @@ pub(crate) const FINISHED_MIN: usize = EXPLICIT_NONCE + 12 + 12 + 8;
 /// Body of a record with a HelloRequest without its tag, in bytes: explicit nonce and message header.
 pub(crate) const HELLO_REQUEST: usize = EXPLICIT_NONCE + 12;
 
-/// Shortest time between two answers to handshake records in an open session (P-39). The rest is ignored, as RFC 5246
+/// Bound: Shortest time between two answers to handshake records in an open session (P-39). The rest is ignored, as RFC 5246
 /// §7.4.1.1 allows.
 pub(crate) const ANSWER_GAP: Duration = Duration::from_secs(1);
 
-/// How many other handshake records an open session looks at, over its life: repetitions of the server's Finished. OpenSSL
+/// Bound: How many other handshake records an open session looks at, over its life: repetitions of the server's Finished. OpenSSL
 /// ends the session over the thirteenth.
 pub(crate) const FINISHED_REPEATS: u32 = 10;
 
-/// Failed authentications after which a session with an 8-byte tag should be renewed: chance of one success 2^-48
+/// Bound: Failed authentications after which a session with an 8-byte tag should be renewed: chance of one success 2^-48
 /// (P-13).
 pub(crate) const FORGED_BUDGET_SHORT_TAG: u64 = 1 << 16;
 
-/// The same for 16-byte tags (RFC 9147 §4.5.3: 2^23.5 for CCM).
+/// Bound: The same for 16-byte tags (RFC 9147 §4.5.3: 2^23.5 for CCM).
 pub(crate) const FORGED_BUDGET: u64 = 1 << 23;
 
-/// Records sent under one key after which the session should be renewed (RFC 9147 §4.5.3: 2^23 for CCM).
+/// Bound: Records sent under one key after which the session should be renewed (RFC 9147 §4.5.3: 2^23 for CCM).
 pub(crate) const SEALED_BUDGET: u64 = 1 << 23;
 
 /// Longest handshake message that is assembled, in bytes; certificate chains included. OpenSSL does not go lower than

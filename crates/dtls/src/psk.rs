@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::credential::CredentialError;
 
-/// Shortest key, in bytes (P-42).
+/// Bound: Shortest key, in bytes (P-42).
 pub const KEY_MIN: usize = 16;
 /// Longest key, in bytes (RFC 7925 §4.2).
 pub const KEY_MAX: usize = 64;

@@ -3,7 +3,7 @@
 /// How many downlink numbers are reserved on disk at once.
 pub(crate) const BLOCK: u32 = 32;
 
-/// A new block is asked for when fewer numbers than this are left.
+/// Bound: A new block is asked for when fewer numbers than this are left.
 const LOW_WATER: u32 = 16;
 
 /// What an uplink counter means, once the MIC has proved it.

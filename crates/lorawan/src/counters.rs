@@ -84,6 +84,10 @@ counters! {
     drop_duplicate,
     /// Frames of unknown radios.
     drop_unknown_radio,
+    /// Copies of an uplink, by further radios, that were not kept for the choice of the radio: there were too many.
+    copies_dropped,
+    /// Frames forgotten early because there were too many: a late copy of one is judged by its counter.
+    frames_forgotten,
 }
 
 impl Counters {

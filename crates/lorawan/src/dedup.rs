@@ -5,12 +5,15 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 /// Frames remembered at most; the oldest is forgotten first, and a late copy of it is then judged by its counter.
+/// Counted: `frames_forgotten`.
 const MAX_FRAMES: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Dedup {
     window: Duration,
     frames: VecDeque<Seen>,
+    /// Frames forgotten because there were too many.
+    pub(crate) forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -22,7 +25,7 @@ struct Seen {
 
 impl Dedup {
     pub(crate) fn new(window: Duration) -> Dedup {
-        Dedup { window, frames: VecDeque::new() }
+        Dedup { window, frames: VecDeque::new(), forgotten: 0 }
     }
 
     /// None: first seen, and remembered from now on. Some: a copy within the window; the device, if the first copy was
@@ -36,6 +39,7 @@ impl Dedup {
         }
         if self.frames.len() >= MAX_FRAMES {
             self.frames.pop_front();
+            self.forgotten = self.forgotten.saturating_add(1);
         }
         self.frames.push_back(Seen { data: data.to_vec(), at: now, dev_eui: None });
         None

@@ -11,6 +11,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 /// Copies of one uplink that are kept for the choice of the radio; more are dropped.
+/// Counted: `copies_dropped`.
 pub(crate) const MAX_COPIES: usize = 16;
 
 /// Transmissions a radio may have planned.
@@ -23,7 +24,7 @@ const TURNAROUND_US: u64 = 10_000;
 /// Added to a radio's own lead time when a window is decided, for the caller's timer and the way to the radio.
 const TIMER_SLACK: Duration = Duration::from_millis(50);
 
-/// How late an answer may still be handed to a radio that sends at once.
+/// Bound: How late an answer may still be handed to a radio that sends at once.
 const UNTIMED_SLACK: Duration = Duration::from_millis(20);
 
 /// RX2 opens this long after RX1.
@@ -70,12 +71,17 @@ impl Listening {
         self.copies.len()
     }
 
-    /// Adds a copy, unless that radio has reported one already.
-    pub(crate) fn add(&mut self, copy: Heard) {
-        if self.copies.len() < MAX_COPIES && self.copies.iter().all(|known| known.radio != copy.radio) {
-            self.copies.push(copy);
-            self.copies.sort_by(|a, b| quality(b).total_cmp(&quality(a)));
+    /// Adds a copy, unless that radio has reported one already; false: there is no room for one more.
+    pub(crate) fn add(&mut self, copy: Heard) -> bool {
+        if self.copies.iter().any(|known| known.radio == copy.radio) {
+            return true;
         }
+        if self.copies.len() >= MAX_COPIES {
+            return false;
+        }
+        self.copies.push(copy);
+        self.copies.sort_by(|a, b| quality(b).total_cmp(&quality(a)));
+        true
     }
 
     pub(crate) fn remove_radio(&mut self, radio: RadioId) {

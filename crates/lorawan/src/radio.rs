@@ -78,9 +78,9 @@ pub(crate) struct RadioClock {
 }
 
 impl RadioClock {
-    /// Crystal difference that the offset may follow.
+    /// Bound: Crystal difference that the offset may follow.
     const DRIFT_PPM: i128 = 100;
-    /// A frame later than this is taken as a new relation of the clocks.
+    /// Bound: A frame later than this is taken as a new relation of the clocks.
     const MAX_LATENESS_US: i128 = 500_000;
 
     /// The caller's time at which the radio's clock showed `at_us`; never later than `now`, when the report came.

@@ -4,7 +4,7 @@ use lpwad_link::LineReader;
 use nix::errno::Errno;
 use std::os::fd::AsFd;
 
-/// Bytes that are taken in one go.
+/// Bound: Bytes that are taken in one go.
 const CHUNK: usize = 4096;
 
 /// Collects the lines of a descriptor.

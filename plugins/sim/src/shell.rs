@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// How often a port that nobody holds open is looked at.
 const CLOSED_PORT_CHECK: Duration = Duration::from_millis(20);
-/// After so many looks at a closed port, a second, it is asked whether anybody could open it.
+/// Bound: After so many looks at a closed port, a second, it is asked whether anybody could open it.
 const LOOKS_UNTIL_STUCK: u32 = 50;
 
 /// What to simulate, and where.

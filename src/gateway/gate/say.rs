@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Decisions that the store keeps; the oldest go.
+/// Counted: `policy_records_forgotten`.
 const MAX_RECORDS: usize = 100;
 /// Days before an expiry on which it is warned of, the nearest first.
 const WARNING_DAYS: [u32; 3] = [1, 7, 30];
@@ -72,6 +73,7 @@ impl Gateway {
         while self.gate.records.len() > MAX_RECORDS {
             let Some(oldest) = self.gate.records.pop_first() else { break };
             self.persist.put_policy(oldest, None);
+            self.count("policy_records_forgotten");
         }
         self.save_gate();
         number

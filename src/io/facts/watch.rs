@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
-/// How often this host is looked at.
+/// Bound: How often this host is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The thread; it ends when this is dropped, or when the gateway is gone.

@@ -7,7 +7,8 @@ use cmac::{Cmac, Mac};
 use lpwad::config::{self, Config, DtlsMode, Profile, Security as Wanted, Server};
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
-use lpwad::gateway::input::{Down, Dtls, HostFacts, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
+use lpwad::gateway::event::{Event, Kind};
+use lpwad::gateway::input::{Down, Dtls, Facts, HostFacts, Input, NodeId, Now, RadioIndex, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
 use lpwad::policy::analyses::Analyses;
 use lpwad::policy::draft::Draft;
@@ -25,6 +26,10 @@ const ADDRESS: [u8; 4] = [4, 3, 2, 1];
 const START_UNIX_MS: u64 = 1_800_000_000_000;
 /// Outputs that one input may cause.
 const MAX_OUTPUTS: usize = 2_000;
+/// Datagrams that may wait for the disk: for the batch on its way, and for the next.
+const MAX_HELD: u64 = 2 * 4096;
+/// Kinds of steps.
+const STEPS: u8 = 28;
 
 static PROFILE: LazyLock<Arc<Profile>> = LazyLock::new(|| {
     let text = include_str!("../../../profiles/cayenne-lpp.toml");
@@ -40,11 +45,51 @@ pub fn run(data: &[u8]) {
         site.step(*step, bytes);
         rest = behind;
     }
+    site.input(Input::Request(1, Request::Status));
     // Whatever came: it comes to rest, and can be stopped.
     site.pass(Duration::from_secs(600));
     site.input(Input::Stop);
     site.pass(Duration::from_secs(10));
     assert!(site.stopped, "a stop that never ends");
+}
+
+/// Kinds of inputs.
+const KINDS: usize = 18;
+
+/// Number of an input's kind. With a new one this does not compile: give it a number here and a step that gives it.
+fn kind(input: &Input) -> usize {
+    match input {
+        Input::PluginStarted(..) => 0,
+        Input::PluginLine(..) => 1,
+        Input::PluginExited(..) => 2,
+        Input::Up(..) => 3,
+        Input::Down(..) => 4,
+        Input::Rehearsed(..) => 5,
+        Input::PluginNotReading(..) => 6,
+        Input::Noticed(_) => 7,
+        Input::Datagram(..) => 8,
+        Input::Committed(_) => 9,
+        Input::CommitFailed(..) => 10,
+        Input::Request(..) => 11,
+        Input::Reload(..) => 12,
+        Input::Facts(_) => 13,
+        Input::Bearers(_) => 14,
+        Input::ReloadFailed(_) => 15,
+        Input::Tick => 16,
+        Input::Stop => 17,
+    }
+}
+
+/// Takes each kind of step with some numbers; gives the kinds of inputs that the gateway did not get.
+#[must_use]
+pub fn kinds_not_given() -> Vec<usize> {
+    let mut site = Site::new();
+    for step in (0..STEPS).flat_map(|step| (0..8).map(move |number| (step, number))) {
+        site.step(step.0, &[step.1]);
+    }
+    site.pass(Duration::from_secs(600));
+    site.input(Input::Stop);
+    (0..KINDS).filter(|kind| !site.given.contains(kind)).collect()
 }
 
 struct Site {
@@ -61,6 +106,10 @@ struct Site {
     runs: u64,
     fcnt: u16,
     sent: Vec<u64>,
+    /// Data frames by address and counter, over power cuts: none may go out twice with other bytes.
+    on_air: BTreeMap<[u8; 6], Vec<u8>>,
+    /// Kinds of inputs that were given.
+    given: BTreeSet<usize>,
     stopped: bool,
 }
 
@@ -87,9 +136,12 @@ impl Site {
             batch: None,
             sockets: BTreeMap::new(),
             dtls: BTreeSet::new(),
-            runs: 1,
+            // The start of the first one is among the outputs.
+            runs: 0,
             fcnt: 0,
             sent: Vec::new(),
+            on_air: BTreeMap::new(),
+            given: BTreeSet::new(),
             stopped: false,
         };
         site.drain();
@@ -99,7 +151,7 @@ impl Site {
     fn step(&mut self, step: u8, bytes: &[u8]) {
         let number = bytes.first().copied().unwrap_or(0);
         let node = NodeId(u32::from(number & 3));
-        match step % 21 {
+        match step % STEPS {
             0 => self.line(bytes),
             1 => self.hear(bytes.to_vec()),
             2 => {
@@ -174,12 +226,53 @@ impl Site {
                 let down = (number & 4 == 0).then(|| Down::new(Reason::NoAnswer, ""));
                 self.input(Input::Rehearsed(node, down));
             }
-            // The power goes; only the disk is left.
-            _ => {
+            // The power goes; only the disk is left, and what was on air.
+            20 => {
                 let (disk, fcnt) = (std::mem::take(&mut self.disk), self.fcnt);
+                let (on_air, given) = (std::mem::take(&mut self.on_air), std::mem::take(&mut self.given));
                 *self = Site::start(disk, self.analysed, self.unix_ms);
-                self.fcnt = fcnt;
+                (self.fcnt, self.on_air) = (fcnt, on_air);
+                self.given.extend(given);
                 self.input(Input::PluginStarted(RADIO, 1));
+            }
+            21 => {
+                let flag = |bit: u8| (number & bit != 0).then_some(number & bit << 1 != 0);
+                let bearer = (number & 0x40 != 0).then(|| String::from_utf8_lossy(bytes).into_owned());
+                self.input(Input::Facts(Facts {
+                    counters_checked: flag(1),
+                    clock_synchronised: flag(4),
+                    bearer,
+                    ..Facts::default()
+                }));
+            }
+            22 => {
+                let address = if number & 1 == 0 { "127.0.0.1" } else { "192.0.2.1" };
+                let up = (number & 2 == 0).then(|| (address.parse().expect("an address"), "lo".to_string()));
+                self.input(Input::Bearers(up.into_iter().collect()));
+            }
+            23 => self.input(Input::Noticed(Event::new(Kind::ALL[usize::from(number) % Kind::ALL.len()]))),
+            24 => self.input(Input::PluginNotReading(RADIO, if number & 1 == 0 { self.runs } else { number.into() })),
+            25 => self.input(Input::ReloadFailed(String::from_utf8_lossy(bytes).into_owned())),
+            26 => {
+                let request = match number % 4 {
+                    0 => Request::PolicyExplain { node: String::from_utf8_lossy(bytes).into_owned() },
+                    1 => Request::PolicyList,
+                    2 => Request::PolicyRearm,
+                    _ => Request::PolicyRecords { number: Some(number.into()) },
+                };
+                self.input(Input::Request(2, request));
+            }
+            // The server reads, observes or writes, as a server does.
+            _ => {
+                let method = [1, 1, 3][usize::from(number) % 3];
+                let observe = &[0x60, 0x54][..];
+                let head =
+                    [&[0x41, method, 0x55, number, number][..], if number & 3 == 1 { observe } else { &[] }].concat();
+                let path: &[u8] = if number & 3 == 1 { &[0x54] } else { &[0xb4] };
+                let path = [path, b"3306", &[0x01], b"0", &[0x04], b"5850", if method == 3 { b"\xff1" } else { b"" }];
+                // Behind Observe the option number counts on from 6.
+                let path = if number & 3 == 1 { path[1..].concat() } else { path.concat() };
+                self.input(Input::Datagram(node, [head, path].concat()));
             }
         }
     }
@@ -199,7 +292,7 @@ impl Site {
     fn end_batch(&mut self, works: bool) {
         let Some(batch) = self.batch.take() else { return };
         if works {
-            self.disk.records.extend(batch.records);
+            self.disk.apply(&batch);
             self.input(Input::Committed(batch.ticket));
         } else {
             self.input(Input::CommitFailed(batch.ticket, "disk full".into()));
@@ -218,6 +311,13 @@ impl Site {
             self.end_batch(true);
         }
         self.elapse(until);
+    }
+
+    /// A data frame (LoRaWAN 1.0.4 §4) that is on air: a counter twice would be a key stream twice.
+    fn transmitted(&mut self, frame: Vec<u8>) {
+        let [0x60 | 0xa0, a, b, c, d, _, low, high, ..] = frame[..] else { return };
+        let before = self.on_air.entry([a, b, c, d, low, high]).or_insert_with(|| frame.clone());
+        assert_eq!(*before, frame, "a downlink counter is used twice");
     }
 
     fn elapse(&mut self, until: Duration) {
@@ -243,6 +343,7 @@ impl Site {
     }
 
     fn input(&mut self, input: Input) {
+        self.given.insert(kind(&input));
         self.gateway.handle(Now { mono: self.now, unix_ms: self.unix_ms }, input);
         self.drain();
     }
@@ -257,6 +358,9 @@ impl Site {
                 Output::WritePlugin(_, line) => {
                     let line: serde_json::Value = serde_json::from_str(&line).expect("lines to plugins are JSON");
                     self.sent.extend(line["tx"]["id"].as_u64());
+                    if let Some(data) = line["tx"]["data"].as_str() {
+                        self.transmitted(lpwad_link::hex::decode(data).expect("frames are hex"));
+                    }
                 }
                 Output::Open { session, to, .. } => {
                     let clear = matches!(to, Target::Clear { .. });
@@ -276,7 +380,11 @@ impl Site {
                     assert!(self.batch.replace(batch).is_none(), "two batches on their way");
                 }
                 Output::Stopped => self.stopped = true,
-                Output::KillPlugin(_) | Output::Rehearse { .. } | Output::Reply(..) | Output::Event(_) => {}
+                Output::KillPlugin(_) | Output::Rehearse { .. } | Output::Event(_) => {}
+                Output::Reply(_, answer) => {
+                    let held = answer["store"]["datagrams_held"].as_u64().unwrap_or(0);
+                    assert!(held <= MAX_HELD, "{held} datagrams wait for the disk");
+                }
             }
         }
     }
@@ -287,7 +395,9 @@ fn dtls(number: u8) -> Security {
     Security::Dtls(Dtls { mode: DtlsMode::Psk, suite: "x".into(), resumed: number & 2 == 0, max_datagram })
 }
 
-fn config(with_nodes: bool) -> Config {
+/// A site of two nodes, or of none.
+#[must_use]
+pub fn config(with_nodes: bool) -> Config {
     let node = |n, activation| config::Node {
         dev_eui: DevEui([0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, n]),
         profile: PROFILE.clone(),
@@ -338,9 +448,9 @@ fn config(with_nodes: bool) -> Config {
 fn analyses(named: bool) -> Analyses {
     let mut analyses = Analyses::default();
     // The one node with a credential needs DTLS in reserve.
-    for (endpoint, needs_reserve) in [("*1", true), ("*0", false)].into_iter().filter(|_| named) {
+    for (id, endpoint, needs_reserve) in [("T1", "*1", true), ("T0", "*0", false)].into_iter().filter(|_| named) {
         let draft = Draft {
-            id: "T",
+            id,
             title: "",
             server: "coap://127.0.0.1:5683",
             endpoints: &[endpoint],
@@ -354,6 +464,7 @@ fn analyses(named: bool) -> Analyses {
         };
         analyses.add(Path::new("t.toml"), &draft.text());
     }
+    assert!(analyses.invalid.is_empty(), "{:?}", analyses.invalid);
     analyses
 }
 

@@ -8,6 +8,7 @@ pub mod client_datagram;
 pub mod coap_message;
 pub mod config_text;
 pub mod control_request;
+pub mod decision_record;
 pub mod dtls_credential;
 pub mod dtls_open_datagram;
 pub mod dtls_session_import;
@@ -18,6 +19,7 @@ pub mod key_file;
 pub mod link_line;
 pub mod lpp;
 pub mod phy_payload;
+pub mod plugin_manifest;
 pub mod store_record;
 pub mod wireguard_facts;
 
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("coap_message", coap_message::run),
     ("config_text", |bytes| text(bytes, config_text::run)),
     ("control_request", control_request::run),
+    ("decision_record", decision_record::run),
     ("dtls_credential", dtls_credential::run),
     ("dtls_open_datagram", dtls_open_datagram::run),
     ("dtls_session_import", dtls_session_import::run),
@@ -44,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     ("link_line", link_line::run),
     ("lpp", lpp::run),
     ("phy_payload", phy_payload::run),
+    ("plugin_manifest", |bytes| text(bytes, plugin_manifest::run)),
     ("store_record", store_record::run),
     ("wireguard_facts", wireguard_facts::run),
 ];

@@ -1,6 +1,7 @@
-//! Bytes of a record of the store, read as each kind. A record that was read is written and read back the same.
+//! Bytes of a record of the store, read as each kind, and of its sealing key. A record that was read is written and read back the same.
+use lpwad::io::seal_key;
 use lpwad::store::record::{
-    ProxyRecord, ValuesRecord, device_from_bytes, device_to_bytes, mailbox_from_bytes, mailbox_to_bytes,
+    BacklogRecord, ProxyRecord, ValuesRecord, device_from_bytes, device_to_bytes, mailbox_from_bytes, mailbox_to_bytes,
 };
 use lpwad_lwm2m::{Client, ClientConfig, Registry, Snapshot};
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,15 @@ pub fn run(data: &[u8]) {
     if let Ok((dropped, pending)) = mailbox_from_bytes(data) {
         let bytes = mailbox_to_bytes(dropped, &pending);
         assert_eq!(mailbox_from_bytes(&bytes).map(|(d, p)| mailbox_to_bytes(d, &p)), Ok(bytes));
+    }
+    if let Ok(record) = BacklogRecord::from_bytes(data) {
+        let bytes = record.to_bytes();
+        assert_eq!(BacklogRecord::from_bytes(&bytes).map(|again| again.to_bytes()), Ok(bytes));
+    }
+    // What all of it is sealed with: 32 bytes, or the same as 64 hex digits.
+    if let Some(key) = seal_key::parse(data) {
+        assert!(data == key.as_slice() || data.len() >= 64);
+        assert_eq!(seal_key::parse(lpwad_link::hex::encode(key.as_slice()).as_bytes()), Some(key));
     }
     if let Ok(record) = ProxyRecord::from_bytes(data) {
         let bytes = record.to_bytes();

@@ -72,6 +72,11 @@ fn every_target_bears_its_seeds_and_a_thousand_mutations() {
 }
 
 #[test]
+fn the_gateway_gets_every_kind_of_input() {
+    assert_eq!(lpwad_fuzz_targets::gateway_input::kinds_not_given(), [0; 0]);
+}
+
+#[test]
 fn every_target_is_known_to_the_fuzzer() {
     let manifest =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/Cargo.toml")).unwrap();

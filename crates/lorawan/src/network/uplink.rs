@@ -38,9 +38,13 @@ impl Network {
         }
         let RxFrame { at_us, freq_hz, dr, rssi_dbm, snr_db, data } = rx;
         let heard = Heard { radio, at_us, at, freq_hz, dr, rssi_dbm, snr_db };
-        if let Some(accepted_by) = self.dedup.check(now, &data) {
-            if let Some(answer) = accepted_by.and_then(|dev_eui| self.answers.get_mut(&dev_eui)) {
-                answer.listening.add(heard);
+        let known = self.dedup.check(now, &data);
+        self.counters.frames_forgotten = self.dedup.forgotten;
+        if let Some(accepted_by) = known {
+            if let Some(answer) = accepted_by.and_then(|dev_eui| self.answers.get_mut(&dev_eui))
+                && !answer.listening.add(heard)
+            {
+                Counters::count(&mut self.counters.copies_dropped);
             }
             return self.drop_frame(radio, DropReason::Duplicate, None);
         }

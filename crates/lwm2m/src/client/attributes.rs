@@ -6,6 +6,7 @@ use crate::format::link::Links;
 use crate::object::path::Path;
 
 /// Paths that carry attributes at most.
+/// Counted: `errors_answered`.
 pub(super) const MAX_ATTRIBUTED: usize = 32;
 
 /// The attributes attached to one path, or those in effect there.

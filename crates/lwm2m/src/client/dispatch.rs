@@ -16,7 +16,7 @@ use crate::object::tree::{Current, Entry};
 /// Requests that wait for the caller's answer at most.
 /// Counted: `requests_refused`.
 const MAX_EXCHANGES: usize = 8;
-/// A request not answered by then gets an empty acknowledgement, so that the server stops repeating (RFC 7252 §5.2.2).
+/// Bound: A request not answered by then gets an empty acknowledgement, so that the server stops repeating (RFC 7252 §5.2.2).
 const ACK_DELAY: Duration = Duration::from_secs(1);
 /// A request the caller has not answered by then gets 5.03.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
@@ -144,7 +144,7 @@ impl Client {
     fn separate_response(&mut self, now: Duration, message: &Message) {
         let confirmable = message.kind == Kind::Confirmable;
         match self.dedup.check(now, message.kind, message.message_id, true) {
-            Seen::New | Seen::NewUnremembered => {}
+            Seen::New | Seen::NewUnremembered => self.counters.messages_forgotten = self.dedup.forgotten(),
             Seen::Answered(bytes) => {
                 let bytes = bytes.to_vec();
                 self.counters.duplicates += 1;
@@ -178,7 +178,7 @@ impl Client {
     fn request(&mut self, now: Duration, message: &Message) {
         let safe = message.code == Code::GET;
         match self.dedup.check(now, message.kind, message.message_id, safe) {
-            Seen::New => {}
+            Seen::New => self.counters.messages_forgotten = self.dedup.forgotten(),
             Seen::NewUnremembered if safe => {}
             Seen::NewUnremembered => {
                 self.counters.requests_refused += 1;
@@ -505,6 +505,7 @@ impl Client {
             self.respond(exchange.origin, reply);
             return;
         }
+        self.counters.errors_answered += u64::from(!reply.code.is_success());
         reply.kind = Kind::Confirmable;
         reply.message_id = self.message_id();
         reply.token = exchange.origin.token;
@@ -518,6 +519,7 @@ impl Client {
     }
 
     fn respond(&mut self, origin: Origin, mut reply: Message) {
+        self.counters.errors_answered += u64::from(!reply.code.is_success());
         reply.token = origin.token;
         if origin.confirmable {
             reply.kind = Kind::Acknowledgement;

@@ -17,7 +17,7 @@ use crate::object::tree::Current;
 /// Observations of one client at most.
 /// Counted: `observations_refused`.
 pub(super) const MAX_OBSERVATIONS: usize = 32;
-/// A notification is confirmable at least this often (RFC 7641 §4.5).
+/// Bound: A notification is confirmable at least this often (RFC 7641 §4.5).
 const CONFIRM_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// And the first one after the server was not heard for this long.
 const CONFIRM_AFTER_SILENCE: Duration = Duration::from_secs(3600);
@@ -103,9 +103,9 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// Numbers reserved with one save.
+    /// Bound: Numbers reserved with one save.
     const BLOCK: u32 = 1024;
-    /// The next block is reserved when so many are left, so that the save is done long before it matters.
+    /// Bound: The next block is reserved when so many are left, so that the save is done long before it matters.
     const LOW: u32 = 256;
 
     pub(super) fn new(start: u32) -> Sequence {

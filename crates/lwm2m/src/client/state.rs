@@ -304,6 +304,10 @@ pub struct Counters {
     pub requests_refused: u64,
     /// Outputs dropped because the caller did not drain them.
     pub outputs_dropped: u64,
+    /// Requests answered by an error (4.xx, 5.xx), what is too large or too many among them.
+    pub errors_answered: u64,
+    /// Messages forgotten early because there were too many: a late copy of one is served again.
+    pub messages_forgotten: u64,
 }
 
 impl Counters {
@@ -324,6 +328,8 @@ impl Counters {
             ("observations_refused", self.observations_refused),
             ("requests_refused", self.requests_refused),
             ("outputs_dropped", self.outputs_dropped),
+            ("errors_answered", self.errors_answered),
+            ("messages_forgotten", self.messages_forgotten),
         ]
         .into_iter()
     }

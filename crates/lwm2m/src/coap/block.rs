@@ -6,6 +6,7 @@ use super::message::{Code, option};
 use super::reliable::EXCHANGE_LIFETIME;
 
 /// The longest body taken in by Block1.
+/// Counted: `errors_answered`.
 pub const MAX_BODY: usize = 4096;
 
 /// A Block1 or Block2 option: number of the block, more to come, and size (RFC 7959 §2.2).

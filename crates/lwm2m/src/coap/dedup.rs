@@ -6,6 +6,7 @@ use super::message::Kind;
 use super::reliable::{EXCHANGE_LIFETIME, NON_LIFETIME};
 
 /// Messages remembered at most.
+/// Counted: `messages_forgotten`, `requests_refused`.
 pub const MAX_REMEMBERED: usize = 64;
 /// Longer answers to safe requests are not kept: such a request is served again, which RFC 7252 §4.5 allows.
 pub const MAX_KEPT_SAFE_ANSWER: usize = 128;
@@ -15,6 +16,7 @@ pub const MAX_KEPT_SAFE_ANSWER: usize = 128;
 #[derive(Debug, Default)]
 pub struct Dedup {
     entries: Vec<Entry>,
+    forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Dedup {
             match self.entries.iter().position(|entry| entry.safe) {
                 Some(oldest) => {
                     self.entries.remove(oldest);
+                    self.forgotten += 1;
                 }
                 None => return Seen::NewUnremembered,
             }
@@ -70,6 +73,12 @@ impl Dedup {
         } else if let Some(entry) = self.entries.get_mut(index) {
             entry.answer = Some(bytes.to_vec());
         }
+    }
+
+    /// How many messages were forgotten early, because there were too many.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Forgets everything: the peer of a new session numbers its messages anew.

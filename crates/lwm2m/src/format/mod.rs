@@ -17,6 +17,7 @@ use crate::object::path::Path;
 use crate::object::value::{Value, ValueType};
 
 /// Records of one payload that are decoded at most.
+/// Counted: `errors_answered`.
 pub const MAX_RECORDS: usize = 256;
 
 /// A data format this client speaks, with its CoAP Content-Format number.

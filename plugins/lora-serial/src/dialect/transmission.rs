@@ -5,7 +5,7 @@ use crate::dialect::queue::{Pending, signed_ms};
 use crate::modem::{Output, TxStatus, WRITE_AHEAD};
 use std::time::Duration;
 
-/// By how much the end of the line may be late. Nodes tolerate about 10 ms at SF7.
+/// Bound: By how much the end of the line may be late. Nodes tolerate about 10 ms at SF7.
 const TOLERANCE: Duration = Duration::from_millis(3);
 /// Added to the airtime for the answer after it.
 const DONE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub const MAX_PEERS: usize = 20_000;
 /// Most observations of one registration.
 pub const MAX_OBSERVATIONS: usize = 64;
-/// How long a client in queue mode listens after its last message (LwM2M Transport 1.1.1 §6.5): MAX_TRANSMIT_WAIT.
+/// Bound: How long a client in queue mode listens after its last message (LwM2M Transport 1.1.1 §6.5): MAX_TRANSMIT_WAIT.
 pub const AWAKE: Duration = Duration::from_secs(93);
 
 /// What is observed after a registration.

@@ -15,7 +15,7 @@ pub const MAX_WAITING: usize = 64;
 pub const MAX_SEEN: usize = 32;
 /// How long a message is remembered: EXCHANGE_LIFETIME (RFC 7252 §4.8.2).
 pub const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
-/// How long a response may take after its request was acknowledged without one.
+/// Bound: How long a response may take after its request was acknowledged without one.
 pub const SEPARATE_RESPONSE: Duration = Duration::from_secs(60);
 
 /// ACK_TIMEOUT (RFC 7252 §4.8); ACK_RANDOM_FACTOR 1.5 adds up to a half.
