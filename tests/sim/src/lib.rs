@@ -7,12 +7,15 @@ mod faults;
 pub mod medium;
 mod net;
 mod plugin;
+mod presence;
+mod privacy;
 mod sessions;
 mod shadow;
 mod site;
 mod tally;
 mod trace;
 mod world;
+mod writes;
 
 pub use disk::seal;
 pub use shadow::{Rule, Violation};
