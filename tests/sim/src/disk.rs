@@ -72,6 +72,12 @@ impl Disk {
         Disk { real: Some((medium, Some(opened.0))), history, ..disk }
     }
 
+    /// Bytes of what servers missed, on disk.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> usize {
+        self.synced.backlog.values().map(Vec::len).sum()
+    }
+
     /// Begins to write; gives a complaint if a batch is under way already.
     pub fn commit(&mut self, now: Duration, batch: Batch) -> Result<(), String> {
         let due = now + Duration::from_micros(1_000 + self.rng.below(20_000));

@@ -305,7 +305,8 @@ impl Faults {
 
     fn reload(&self, world: &mut World) {
         let (nodes, edited, folder) = (world.settings.nodes, world.edited.clone(), world.folder);
-        let config = || site::config(nodes, &edited);
+        let backlog_bytes = world.settings.backlog_bytes;
+        let config = || site::config(nodes, &edited, backlog_bytes);
         disturb(world);
         if folder != Folder::WHOLE {
             world.shadow.presence.disturbed(world.now);

@@ -9,6 +9,7 @@ mod net;
 mod plugin;
 mod presence;
 mod privacy;
+mod readings;
 mod sessions;
 mod shadow;
 mod site;

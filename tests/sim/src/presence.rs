@@ -30,9 +30,10 @@ impl Presence {
         heard.push(now);
     }
 
-    /// Something was in the way of a node until now.
-    pub fn node_disturbed(&mut self, now: Duration, n: usize) {
-        self.of_node.insert(n, now);
+    /// Something is in the way of a node, until then.
+    pub fn node_disturbed(&mut self, until: Duration, n: usize) {
+        let latest = self.of_node.entry(n).or_default();
+        *latest = until.max(*latest);
     }
 
     /// Something was in the way of a server until now.

@@ -3,6 +3,7 @@
 
 use crate::presence::Presence;
 use crate::privacy;
+use crate::readings::Readings;
 use crate::site;
 use crate::writes::{self, Writes};
 use lorawan::default_crypto::DefaultFactory;
@@ -21,6 +22,8 @@ const JOIN_WINDOW: Duration = Duration::from_secs(8);
 
 /// What a server observes to hear of temperatures.
 const OBSERVED: &str = "/3303/1";
+/// How long the gateway waits at most after a registration that failed: an hour, and a fifth of it by chance.
+const LONGEST_RETRY: Duration = Duration::from_secs(3600 * 6 / 5);
 /// How long the gateway has, once all is well, to tell a server what it missed.
 const TIME_TO_TELL: Duration = Duration::from_secs(4 * 3600);
 /// What is older may have been dropped: the gateway's 72 h, less what lies between a frame and its acknowledgement.
@@ -106,6 +109,9 @@ pub struct Shadow {
     delivered: BTreeMap<(usize, String), u32>,
     address: BTreeMap<usize, String>,
     said: BTreeMap<usize, Said>,
+    readings: Readings,
+    /// Uplinks that the gateway counted as dropped for its bound, and when it last did.
+    dropped: (u64, Duration),
     /// What servers write.
     pub writes: Writes,
     /// Who was heard, and what was in the way.
@@ -213,6 +219,9 @@ impl Shadow {
 
     /// A node sent a payload.
     pub fn said(&mut self, dev_eui: [u8; 8], fcnt: u32, payload: &[u8], unix_ms: Option<u64>) {
+        if let Some(value) = site::temperature(payload) {
+            self.readings.said(site::number(dev_eui), value, unix_ms);
+        }
         let told = self.said.get(&site::number(dev_eui)).is_some_and(|said| said.fcnt == fcnt && said.told);
         self.said.insert(site::number(dev_eui), Said { fcnt, payload: payload.to_vec(), unix_ms, told });
     }
@@ -315,6 +324,11 @@ impl Shadow {
                 self.delivered.insert(key, fcnt);
                 self.presence.heard(now, n);
             }
+            // It was tried, several times; the gateway waits before the next try.
+            Kind::RegistrationFailed => {
+                let wait = field("retry_in_s").and_then(|wait| wait.parse().ok()).map(Duration::from_secs);
+                self.presence.node_disturbed(now + wait.unwrap_or(LONGEST_RETRY), n);
+            }
             Kind::SessionFailed
             | Kind::DtlsNoAnswer
             | Kind::DtlsEnded
@@ -388,8 +402,21 @@ impl Shadow {
         self.delivered.retain(|_, last| *last > 0);
     }
 
+    /// A server has heard temperatures in a Send, with their times in s since 1970.
+    pub fn sent(&mut self, now: Duration, n: usize, told: &[(f64, Option<f64>)]) {
+        for problem in self.readings.sent(n, told) {
+            self.violated(now, Rule::Lost, problem);
+        }
+    }
+
+    /// The gateway has counted so many more uplinks as dropped for its bound.
+    pub fn dropped(&mut self, now: Duration, uplinks: u64) {
+        self.dropped = (self.dropped.0 + uplinks, now);
+    }
+
     /// A server has heard a temperature.
     pub fn told(&mut self, n: usize, value: f64) {
+        self.readings.told(n, value);
         if let Some(said) = self.said.get_mut(&n).filter(|said| said.temperature() == Some(value)) {
             said.told = true;
         }
@@ -410,14 +437,23 @@ impl Shadow {
         }
     }
 
-    /// Every reading that was acknowledged to its node is with the server, but the newest and what is too old.
+    /// Every reading that was acknowledged to its node is with the server, but the newest, what is too old, and as many of the
+    /// oldest as the gateway has counted as dropped.
     pub fn check_untold(&mut self, now: Duration) {
-        for (n, all) in std::mem::take(&mut self.untold) {
-            for untold in all.iter().filter(|untold| now - untold.since >= TIME_TO_TELL && !untold.may_be_gone(now)) {
-                let (value, since) = (untold.value, untold.since.as_secs());
-                let detail = format!("node {n}: the server was never told {value}, acknowledged at {since} s");
-                self.violated(now, Rule::Lost, detail);
+        let all = std::mem::take(&mut self.untold).into_iter();
+        let all = all.flat_map(|(n, all)| all.into_iter().map(move |untold| (n, untold)));
+        let is_late = |untold: &Untold| now - untold.since >= TIME_TO_TELL && !untold.may_be_gone(now);
+        let mut late: Vec<(usize, Untold)> = all.filter(|(_, untold)| is_late(untold)).collect();
+        late.sort_by_key(|(_, untold)| untold.since);
+        let (mut dropped, until) = self.dropped;
+        for (n, untold) in late {
+            if dropped > 0 && untold.since <= until {
+                dropped -= 1;
+                continue;
             }
+            let (value, since) = (untold.value, untold.since.as_secs());
+            let detail = format!("node {n}: the server was never told {value}, acknowledged at {since} s");
+            self.violated(now, Rule::Lost, detail);
         }
     }
 

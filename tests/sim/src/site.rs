@@ -147,9 +147,9 @@ pub struct Edited {
     pub mistyped: BTreeSet<usize>,
 }
 
-/// The configuration of the gateway.
+/// The configuration of the gateway. `backlog_bytes` is what it keeps at most of what servers miss.
 #[must_use]
-pub fn config(count: usize, edited: &Edited) -> Config {
+pub fn config(count: usize, edited: &Edited, backlog_bytes: usize) -> Config {
     let lorawan_key = |n: usize, which| {
         let mut key = key(n, which);
         key[15] ^= u8::from(edited.mistyped.contains(&n));
@@ -176,8 +176,7 @@ pub fn config(count: usize, edited: &Edited) -> Config {
         facts_dir: "facts".into(),
         rx1_delay_s: 5,
         dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
-        // So much that only age bounds it: the model follows that.
-        backlog: config::Backlog { max_bytes: 1 << 30, ..config::Backlog::default() },
+        backlog: config::Backlog { max_bytes: backlog_bytes, ..config::Backlog::default() },
         radios: vec![config::Radio {
             name: "roof".into(),
             plugin: "simulated".into(),

@@ -10,6 +10,7 @@ use crate::shadow::{Rule, Shadow, Violation};
 use crate::site::{self, Folder};
 use crate::tally::{self, inside};
 use crate::trace::Trace;
+use lpwad::config::Backlog;
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
 use lpwad::gateway::event::{Event, Kind};
@@ -30,6 +31,8 @@ use std::time::Duration;
 pub(crate) const START_UNIX_MS: u64 = 1_796_083_200_000;
 /// Turns without time going on, before a run counts as stuck: a tick serves 64 nodes.
 const MAX_TURNS: u32 = 10_000;
+/// A backlog that only age bounds.
+const UNBOUNDED: usize = 1 << 30;
 /// What goes wrong on purpose only later begins here.
 const QUIET_START: Duration = Duration::from_secs(6 * 3600);
 /// Memory that a gateway may hold at rest: a base, with four analyses in force and perhaps four former ones, and so much for
@@ -83,6 +86,8 @@ pub struct Settings {
     pub length: Duration,
     /// The storage of the database; without one the disk is a model.
     pub medium: Option<Medium>,
+    /// Bytes that the gateway keeps at most of what servers miss.
+    pub backlog_bytes: usize,
     /// What happens besides.
     pub weather: Weather,
     /// A mistake on purpose.
@@ -92,7 +97,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// One week of a site with 500 nodes.
+    /// One week of a site with 500 nodes. One seed in four has the backlog that is shipped; with the others only age bounds it.
     #[must_use]
     pub fn week(seed: u64) -> Settings {
         Settings {
@@ -100,6 +105,7 @@ impl Settings {
             nodes: 500,
             length: Duration::from_secs(7 * 86_400),
             medium: None,
+            backlog_bytes: if seed % 4 == 3 { Backlog::default().max_bytes } else { UNBOUNDED },
             weather: Weather::Storm,
             planted: None,
             watch: None,
@@ -155,8 +161,8 @@ pub struct World {
     silent: [bool; 2],
     next_check: Duration,
     most_memory: i64,
-    /// Bytes of the backlog, as the gateway says.
-    backlog_bytes: i64,
+    /// Uplinks that this run of the gateway says it dropped for the bound of its backlog.
+    dropped: u64,
     /// Nothing is out of order at the end.
     quiet: bool,
 }
@@ -165,7 +171,7 @@ pub struct World {
 #[must_use]
 pub fn starts(nodes: usize, loaded: &Loaded) -> Vec<String> {
     let now = Now { mono: Duration::ZERO, unix_ms: Some(START_UNIX_MS + 86_400_000) };
-    let config = site::config(nodes, &site::Edited::default());
+    let config = site::config(nodes, &site::Edited::default(), Backlog::default().max_bytes);
     let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), HostFacts::default(), loaded, 1);
     gateway.handle(now, Input::Tick);
     std::iter::from_fn(|| gateway.poll())
@@ -204,7 +210,7 @@ pub fn run(settings: Settings) -> Outcome {
 impl World {
     fn new(settings: Settings) -> World {
         // The process makes the object definitions once, and keeps them: they are no gateway's.
-        drop(site::config(0, &site::Edited::default()));
+        drop(site::config(0, &site::Edited::default(), 0));
         let seed = settings.seed;
         let mut disk = match &settings.medium {
             Some(medium) => Disk::real(seed, medium.clone()),
@@ -246,7 +252,7 @@ impl World {
             silent: [false; 2],
             next_check: Duration::from_secs(3600),
             most_memory: 0,
-            backlog_bytes: 0,
+            dropped: 0,
             quiet: false,
         }
     }
@@ -277,9 +283,10 @@ impl World {
         self.booted = self.now;
         self.folder_before = (!self.folder.broken).then_some(self.folder);
         let (now, seed) = (self.time(), self.rng.next());
+        let backlog_bytes = self.settings.backlog_bytes;
         let (nodes, edited, loaded) = (self.settings.nodes, &self.edited, &self.disk.synced);
         self.gateway = Some(inside(|| {
-            let config = site::config(nodes, edited);
+            let config = site::config(nodes, edited, backlog_bytes);
             Gateway::new(now, &config, self.folder.analyses(), HostFacts::default(), loaded, seed)
         }));
         self.trace.note(
@@ -311,8 +318,11 @@ impl World {
 
     /// The power goes, and comes back when [`World::boot`] is called.
     pub(crate) fn power_cut(&mut self) {
+        // What it has to say for itself.
+        self.input(|| Input::Request(1, Request::Status));
         let gateway = self.gateway.take();
         inside(|| drop(gateway));
+        self.dropped = 0;
         inside(|| self.hoard.clear());
         if self.settings.planted != Some(Planted::QueueUnbounded) && tally::live() != 0 {
             self.shadow.violated(self.now, Rule::Memory, format!("{} bytes outlive the gateway", tally::live()));
@@ -438,7 +448,13 @@ impl World {
                 self.shadow.event(now, event);
             }
             Output::Reply(_, status) => {
-                self.backlog_bytes = status["backlog"]["bytes"].as_i64().unwrap_or_default();
+                let dropped = status["backlog"]["uplinks_dropped"].as_u64().unwrap_or(self.dropped);
+                let more = dropped - std::mem::replace(&mut self.dropped, dropped);
+                *self.counts.entry("uplinks_dropped").or_default() += more;
+                // Where only age bounds the backlog, the shadow knows by itself what may be gone.
+                if more > 0 && self.settings.backlog_bytes < UNBOUNDED {
+                    self.shadow.dropped(self.now, more);
+                }
             }
             Output::Stopped => {}
         }
@@ -677,6 +693,7 @@ impl World {
                 ServerOutput::Event(ServerEvent::Observed(answer)) => self.told(&answer.ep, answer.data.as_ref()),
                 ServerOutput::Event(ServerEvent::Send { ep, data }) => {
                     self.count("server_sent");
+                    self.sent(&ep, &data);
                     self.told(&ep, Some(&data));
                 }
                 ServerOutput::Event(ServerEvent::Registered { ep, addr, .. }) => {
@@ -722,6 +739,16 @@ impl World {
         }
     }
 
+    /// A server has heard values of a node in a Send.
+    fn sent(&mut self, ep: &str, data: &Data) {
+        let Some(n) = self.endpoints.get(ep).copied() else { return };
+        let temperature = |values: &serde_json::Map<String, serde_json::Value>| values.get(site::TEMPERATURE)?.as_f64();
+        let alone = if data.stamped.is_empty() { Some((data.ts, &data.values)) } else { None };
+        let all = data.stamped.iter().map(|stamped| (stamped.ts, &stamped.values)).chain(alone);
+        let told: Vec<_> = all.filter_map(|(at_s, values)| Some((temperature(values)?, at_s))).collect();
+        self.shadow.sent(self.now, n, &told);
+    }
+
     /// A server has heard values of a node.
     fn told(&mut self, ep: &str, data: Option<&Data>) {
         let (Some(n), Some(data)) = (self.endpoints.get(ep).copied(), data) else { return };
@@ -735,9 +762,11 @@ impl World {
     fn check(&mut self) {
         self.shadow.check_owed(self.now, &self.disk.synced);
         self.input(|| Input::Request(1, Request::Status));
+        // What the disk has, whatever the gateway says, and never more than it may keep.
+        let backlog = self.disk.backlog_bytes().min(self.settings.backlog_bytes) as i64;
         let memory = tally::live();
         self.most_memory = self.most_memory.max(memory);
-        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64 + MEMORY_OF_BACKLOG * self.backlog_bytes;
+        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64 + MEMORY_OF_BACKLOG * backlog;
         if memory > bound {
             self.shadow.violated(self.now, Rule::Memory, format!("{memory} bytes live, more than {bound}"));
         }

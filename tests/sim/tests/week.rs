@@ -64,6 +64,14 @@ fn one_week_of_500_nodes_with_all_faults_breaks_no_rule() {
 }
 
 #[test]
+fn what_a_small_backlog_drops_is_counted_and_the_rest_arrives() {
+    let outcome = run(Settings { backlog_bytes: 8 * 1024, ..days(SEEDS[0], 60, 3) });
+    assert_eq!(outcome.violations, []);
+    let (dropped, owed) = (outcome.counts["uplinks_dropped"], outcome.counts["readings_owed"]);
+    assert!(dropped > 50 && owed > 100, "{dropped} uplinks dropped, {owed} readings owed");
+}
+
+#[test]
 fn the_same_seed_in_two_processes_gives_the_same_hash_and_another_seed_another() {
     let hash = |seed: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_lpwad-week"))
