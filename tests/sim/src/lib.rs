@@ -18,6 +18,6 @@ mod trace;
 mod world;
 mod writes;
 
-pub use disk::seal;
+pub use disk::{Kept, seal};
 pub use shadow::{Rule, Violation};
 pub use world::{Outcome, Planted, Settings, Weather, run, starts};

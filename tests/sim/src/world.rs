@@ -1,8 +1,8 @@
 //! One run: everything on one clock, from one seed. What is due first happens first; nothing waits for real time.
 
-use crate::disk::{Disk, Forgets};
+use crate::disk::{Disk, Forgets, Kept};
 use crate::faults::Faults;
-use crate::medium::Medium;
+use crate::medium::{Left, Medium};
 use crate::net::{Net, To};
 use crate::plugin::Plugin;
 use crate::sessions::{Handshake, Sessions};
@@ -86,6 +86,8 @@ pub struct Settings {
     pub length: Duration,
     /// The storage of the database; without one the disk is a model.
     pub medium: Option<Medium>,
+    /// After how many operations of the storage the power goes, once, and what it leaves of those that were not synchronised.
+    pub cut: Option<(usize, Left)>,
     /// Bytes that the gateway keeps at most of what servers miss.
     pub backlog_bytes: usize,
     /// What happens besides.
@@ -105,6 +107,7 @@ impl Settings {
             nodes: 500,
             length: Duration::from_secs(7 * 86_400),
             medium: None,
+            cut: None,
             backlog_bytes: if seed % 4 == 3 { Backlog::default().max_bytes } else { UNBOUNDED },
             weather: Weather::Storm,
             planted: None,
@@ -123,7 +126,7 @@ pub struct Outcome {
     /// How often things happened, for people.
     pub counts: BTreeMap<&'static str, u64>,
     /// What the storage had after so many operations, batch by batch, if it keeps a log.
-    pub history: Vec<(usize, Loaded)>,
+    pub history: Vec<(usize, Kept)>,
 }
 
 /// The world.
@@ -216,6 +219,10 @@ impl World {
             Some(medium) => Disk::real(seed, medium.clone()),
             None => Disk::new(seed),
         };
+        if let (Some(medium), Some((operations, left))) = (&settings.medium, settings.cut) {
+            medium.cut_at(operations);
+            disk.left = Some(left);
+        }
         disk.forgets = match settings.planted {
             Some(Planted::CounterNotReserved) => Some(Forgets::Table(Table::Device)),
             Some(Planted::AcknowledgedNotStored) => Some(Forgets::Table(Table::Mailbox)),
@@ -560,7 +567,12 @@ impl World {
             self.input(|| said.input());
         }
         self.handshakes();
-        if let Some((ticket, result)) = self.disk.finish(self.now) {
+        let finished = self.disk.finish(self.now);
+        if self.disk.is_cut() {
+            self.power_cut();
+            self.boot();
+        }
+        if let Some((ticket, result)) = finished {
             self.input(|| match &result {
                 Ok(()) => Input::Committed(ticket),
                 Err(why) => Input::CommitFailed(ticket, why.clone()),
