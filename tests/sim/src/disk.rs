@@ -135,7 +135,7 @@ impl Disk {
     /// What the shell adds to a batch: the export of a session comes or goes, and what failed before is tried again.
     fn changes(&self, batch: &Batch) -> Changes {
         let node = DevEui(site::dev_eui(batch.ticket as usize % 4));
-        let export = (batch.ticket % 5 > 0).then(|| Zeroizing::new(batch.ticket.to_be_bytes().repeat(20)));
+        let export = (!batch.ticket.is_multiple_of(5)).then(|| Zeroizing::new(batch.ticket.to_be_bytes().repeat(20)));
         let mut changes = Changes([(node, export)].into());
         if let Some((_, earlier)) = self.failed.last() {
             changes.lay_under(earlier.clone());

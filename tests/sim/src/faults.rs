@@ -1,7 +1,8 @@
 //! What goes wrong, and how often: a table with weights, drawn from by the seed.
 
+use crate::settings::Weather;
 use crate::site::{self, Folder};
-use crate::world::{START_UNIX_MS, Weather, World};
+use crate::world::{START_UNIX_MS, World};
 use lpwad::gateway::input::Input;
 use lpwad_sim::air::Command as AirCommand;
 use lpwad_sim::node::{Eui, Uplink};

@@ -11,6 +11,7 @@ mod presence;
 mod privacy;
 mod readings;
 mod sessions;
+mod settings;
 mod shadow;
 mod site;
 mod tally;
@@ -19,5 +20,6 @@ mod world;
 mod writes;
 
 pub use disk::{Kept, seal};
+pub use settings::{Outcome, Planted, Settings, Weather};
 pub use shadow::{Rule, Violation};
-pub use world::{Outcome, Planted, Settings, Weather, run, starts};
+pub use world::{run, starts};

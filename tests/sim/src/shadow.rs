@@ -22,7 +22,7 @@ const JOIN_WINDOW: Duration = Duration::from_secs(8);
 
 /// What a server observes to hear of temperatures.
 const OBSERVED: &str = "/3303/1";
-/// How long the gateway waits at most after a registration that failed: an hour, and a fifth of it by chance.
+/// How long the gateway waits at most after a registration that failed: an hour, and somewhat more by chance.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600 * 6 / 5);
 /// How long the gateway has, once all is well, to tell a server what it missed.
 const TIME_TO_TELL: Duration = Duration::from_secs(4 * 3600);
@@ -377,6 +377,12 @@ impl Shadow {
     #[must_use]
     pub fn is_latched(&self, index: usize) -> bool {
         self.latched.iter().filter(|(of, _)| *of == index).count() >= site::ANALYSES_OF_A_SERVER
+    }
+
+    /// Whether leave for clear sessions to a server was lost for some of its nodes. Those without a credential are dark then.
+    #[must_use]
+    pub fn has_latch(&self, index: usize) -> bool {
+        self.latched.iter().any(|(of, _)| *of == index)
     }
 
     /// A registration has run out at its server.

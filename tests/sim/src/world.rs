@@ -1,12 +1,12 @@
 //! One run: everything on one clock, from one seed. What is due first happens first; nothing waits for real time.
 
-use crate::disk::{Disk, Forgets, Kept};
+use crate::disk::{Disk, Forgets};
 use crate::faults::Faults;
-use crate::medium::{Left, Medium};
 use crate::net::{Net, To};
 use crate::plugin::Plugin;
 use crate::sessions::{Handshake, Sessions};
-use crate::shadow::{Rule, Shadow, Violation};
+use crate::settings::{Outcome, Planted, Settings, UNBOUNDED};
+use crate::shadow::{Rule, Shadow};
 use crate::site::{self, Folder};
 use crate::tally::{self, inside};
 use crate::trace::Trace;
@@ -31,8 +31,6 @@ use std::time::Duration;
 pub(crate) const START_UNIX_MS: u64 = 1_796_083_200_000;
 /// Turns without time going on, before a run counts as stuck: a tick serves 64 nodes.
 const MAX_TURNS: u32 = 10_000;
-/// A backlog that only age bounds.
-const UNBOUNDED: usize = 1 << 30;
 /// What goes wrong on purpose only later begins here.
 const QUIET_START: Duration = Duration::from_secs(6 * 3600);
 /// Memory that a gateway may hold at rest: a base, with four analyses in force and perhaps four former ones, and so much for
@@ -40,94 +38,6 @@ const QUIET_START: Duration = Duration::from_secs(6 * 3600);
 const MEMORY: (i64, i64) = (220_000, 12_000);
 /// And for each byte of its backlog: a record has an entry and stands in a batch.
 const MEMORY_OF_BACKLOG: i64 = 3;
-
-/// A mistake on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    /// The disk says that device records are written, and they are not: counters are not reserved.
-    CounterNotReserved,
-    /// A buffer for every datagram that comes in is kept for ever.
-    QueueUnbounded,
-    /// The disk says that writes waiting for a node are stored, and they are not.
-    AcknowledgedNotStored,
-    /// The disk says that what servers missed is stored, and it is not.
-    MissedNotStored,
-    /// The disk says that values are stored, and they are not.
-    ValueNotStored,
-    /// One more clear datagram leaves when a session is closed.
-    ClearDatagram,
-    /// Registrations are not renewed, and nobody registers anew.
-    RegistrationNotRenewed,
-    /// Nobody wakes the gateway when it is due, but a turn later.
-    WokenLate,
-    /// Orders reach the radio this much later.
-    OrderLate,
-    /// An event says what a node sent.
-    PayloadSaid,
-}
-
-/// What happens beside the schedule of the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
-    /// More traffic, and nothing goes wrong but on the air and the network.
-    Calm,
-    /// Everything that can go wrong.
-    Storm,
-}
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Decides everything.
-    pub seed: u64,
-    /// Nodes.
-    pub nodes: usize,
-    /// How long.
-    pub length: Duration,
-    /// The storage of the database; without one the disk is a model.
-    pub medium: Option<Medium>,
-    /// After how many operations of the storage the power goes, once, and what it leaves of those that were not synchronised.
-    pub cut: Option<(usize, Left)>,
-    /// Bytes that the gateway keeps at most of what servers miss.
-    pub backlog_bytes: usize,
-    /// What happens besides.
-    pub weather: Weather,
-    /// A mistake on purpose.
-    pub planted: Option<Planted>,
-    /// Number of a node whose story is told on standard error.
-    pub watch: Option<usize>,
-}
-
-impl Settings {
-    /// One week of a site with 500 nodes. One seed in four has the backlog that is shipped; with the others only age bounds it.
-    #[must_use]
-    pub fn week(seed: u64) -> Settings {
-        Settings {
-            seed,
-            nodes: 500,
-            length: Duration::from_secs(7 * 86_400),
-            medium: None,
-            cut: None,
-            backlog_bytes: if seed % 4 == 3 { Backlog::default().max_bytes } else { UNBOUNDED },
-            weather: Weather::Storm,
-            planted: None,
-            watch: None,
-        }
-    }
-}
-
-/// What came of it.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Hash of everything that went in and out.
-    pub hash: String,
-    /// What must not be.
-    pub violations: Vec<Violation>,
-    /// How often things happened, for people.
-    pub counts: BTreeMap<&'static str, u64>,
-    /// What the storage had after so many operations, batch by batch, if it keeps a log.
-    pub history: Vec<(usize, Kept)>,
-}
 
 /// The world.
 pub struct World {
@@ -740,12 +650,14 @@ impl World {
 
     /// Notes what is in the way of all nodes at the moment, or of those of a server.
     fn disturbances(&mut self) {
-        if self.gateway.is_none() {
+        // A clock that was once ahead is not trusted when it is behind, or right again, until somebody says so.
+        if self.gateway.is_none() || self.clock_off_ms != 0 {
             self.shadow.presence.disturbed(self.now);
         }
         self.shadow.presence.disturbed(self.disk.full_until.min(self.now));
         for index in 0..self.servers.len() {
-            if self.silent.get(index) == Some(&true) || !self.permits_clear(index) {
+            let dark = self.shadow.has_latch(index) || !self.permits_clear(index);
+            if dark || self.silent.get(index) == Some(&true) {
                 self.shadow.presence.server_disturbed(self.now, index);
             }
         }
