@@ -29,6 +29,11 @@ impl Readings {
         self.said.entry(n).or_default().push(Reading { value, unix_ms, told: false });
     }
 
+    /// The clock steps: the last reading of each node may come to the gateway before it, or after it.
+    pub fn clock_steps(&mut self) {
+        self.said.values_mut().filter_map(|all| all.last_mut()).for_each(|reading| reading.unix_ms = None);
+    }
+
     /// A server hears it in a notification or an answer.
     pub fn told(&mut self, n: usize, value: f64) {
         let all = self.said.entry(n).or_default();
@@ -53,8 +58,9 @@ impl Readings {
                 (Some(then), Some(at_s)) => ARRIVES_MS.contains(&(at_s * 1000.0 - then as f64)),
             };
             if !of_value().any(|(_, reading)| fits(reading.unix_ms)) {
+                let said: Vec<_> = of_value().filter_map(|(_, reading)| reading.unix_ms).collect();
                 problems
-                    .push(format!("node {n}: {value} is sent with the time {at_s:?}, which is not when it was said"));
+                    .push(format!("node {n}: {value} is sent with the time {at_s:?} s, and was said at {said:?} ms"));
             }
             let fresh = of_value().all(|(_, reading)| !reading.told);
             if fresh && newest_before.is_some_and(|newest| last < newest) {

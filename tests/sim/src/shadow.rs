@@ -109,7 +109,8 @@ pub struct Shadow {
     delivered: BTreeMap<(usize, String), u32>,
     address: BTreeMap<usize, String>,
     said: BTreeMap<usize, Said>,
-    readings: Readings,
+    /// What nodes said, and servers were told by Send.
+    pub readings: Readings,
     /// Uplinks that the gateway counted as dropped for its bound, and when it last did.
     dropped: (u64, Duration),
     /// What servers write.

@@ -225,6 +225,7 @@ impl World {
     pub(crate) fn set_clock(&mut self, off_ms: i64) {
         self.clock_off_ms = off_ms;
         self.shadow.presence.disturbed(self.now);
+        self.shadow.readings.clock_steps();
         self.shadow.writes.clock(self.time().unix_ms.map(|_| off_ms));
     }
 
