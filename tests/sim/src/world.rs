@@ -362,6 +362,11 @@ impl World {
                     event.fields.push(("frame", lpwad_link::hex::encode(&site::payload(272))));
                     event
                 };
+                let silent = self.settings.planted == Some(Planted::RegistrationNotRenewed);
+                if silent && event.kind == Kind::RegistrationFailed {
+                    // A gateway that does not try has nothing to say.
+                    return None;
+                }
                 let event = if said { &more(event.clone()) } else { event };
                 self.shadow.event(now, event);
             }
