@@ -4,17 +4,24 @@
 //! fails in the middle of a batch, and loses power between any two of its writes.
 
 use crate::medium::{Left, Medium};
+use crate::site;
 use lpwad::io::database::{Database, OpenError, Reopened};
+use lpwad::store::export::{Changes, Exports};
 use lpwad::store::seal::Seal;
 use lpwad::store::{Batch, Loaded, Table};
+use lpwad_lorawan::DevEui;
 use lpwad_sim::rng::Rng;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Operations of a batch at most, nearly always; a power cut is put between two of them.
 const OPERATIONS: u64 = 24;
 
 type Open = Box<dyn FnMut() -> Result<Database, OpenError>>;
+
+/// All that a disk has: what the gateway wrote, and the exports of DTLS sessions, which the shell writes in the same transactions.
+pub type Kept = (Loaded, Exports);
 
 /// Records that a planted bug forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +45,12 @@ pub struct Disk {
     /// Batches written.
     pub commits: u64,
     /// What the storage had after so many operations, batch by batch; kept where the storage keeps a log.
-    pub history: Vec<(usize, Loaded)>,
+    pub history: Vec<(usize, Kept)>,
+    /// What the power cut leaves, if it is decided.
+    pub left: Option<Left>,
+    exports: Exports,
     /// Batches that failed since the last one that did not: they may be on the disk all the same.
-    failed: Vec<Batch>,
+    failed: Vec<(Batch, Changes)>,
     real: Option<(Medium, Option<Reopened<Open>>)>,
     seal: Arc<Seal>,
 }
@@ -57,6 +67,8 @@ impl Disk {
             forgets: None,
             commits: 0,
             history: Vec::new(),
+            left: None,
+            exports: Exports::new(),
             failed: Vec::new(),
             real: None,
             seal: Arc::new(seal(seed)),
@@ -68,8 +80,14 @@ impl Disk {
     pub fn real(seed: u64, medium: Medium) -> Disk {
         let disk = Disk::new(seed);
         let opened = open(&medium, &disk.seal).expect("an empty storage that works");
-        let history = vec![(medium.operations(), Loaded::default())];
+        let history = vec![(medium.operations(), Kept::default())];
         Disk { real: Some((medium, Some(opened.0))), history, ..disk }
+    }
+
+    /// Bytes of what servers missed, on disk.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> usize {
+        self.synced.backlog.values().map(Vec::len).sum()
     }
 
     /// Begins to write; gives a complaint if a batch is under way already.
@@ -90,63 +108,84 @@ impl Disk {
     /// Ends the batch that is due; gives its ticket and what became of it.
     pub fn finish(&mut self, now: Duration) -> Option<(u64, Result<(), String>)> {
         let (_, batch) = self.under_way.take_if(|(due, _)| *due <= now)?;
-        let ticket = batch.ticket;
+        let (ticket, changes) = (batch.ticket, self.changes(&batch));
         let full = self.full_until > now;
         let result = match &mut self.real {
             Some((medium, Some(database))) => {
                 medium.works_for(full.then(|| self.rng.below(OPERATIONS)));
-                database.commit(&batch)
+                database.commit_with(&batch, &changes)
             }
             _ if full => Err("disk full".into()),
             _ => Ok(()),
         };
         match &result {
-            Ok(()) => self.write(batch),
-            Err(_) => self.failed.push(batch),
+            Ok(()) => self.write(batch, &changes),
+            Err(_) => self.failed.push((batch, changes)),
         }
-        Some((ticket, result))
+        // Nobody hears of a batch that the power cut ends.
+        (!self.is_cut()).then_some((ticket, result))
+    }
+
+    /// Whether the power has gone in the middle of a batch.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.real.as_ref().is_some_and(|(medium, _)| medium.is_cut())
+    }
+
+    /// What the shell adds to a batch: the export of a session comes or goes, and what failed before is tried again.
+    fn changes(&self, batch: &Batch) -> Changes {
+        let node = DevEui(site::dev_eui(batch.ticket as usize % 4));
+        let export = (!batch.ticket.is_multiple_of(5)).then(|| Zeroizing::new(batch.ticket.to_be_bytes().repeat(20)));
+        let mut changes = Changes([(node, export)].into());
+        if let Some((_, earlier)) = self.failed.last() {
+            changes.lay_under(earlier.clone());
+        }
+        changes
     }
 
     /// The power goes: a batch under way is there whole or not at all; a complaint if it is otherwise.
     pub fn power_cut(&mut self) -> Result<(), String> {
-        let batch = self.under_way.take().map(|(_, batch)| batch);
+        let batch =
+            self.under_way.take().map(|(_, batch)| (self.changes(&batch), batch)).map(|(of, batch)| (batch, of));
         let Some((medium, database)) = &mut self.real else {
-            if let Some(batch) = batch.filter(|_| self.rng.below(2) == 0) {
-                self.write(batch);
+            if let Some((batch, _)) = batch.filter(|_| self.rng.below(2) == 0) {
+                self.write(batch, &Changes::default());
             }
             return Ok(());
         };
         let mut database = database.take();
-        if let (Some(batch), Some(database)) = (&batch, &mut database) {
+        if let (Some((batch, changes)), Some(database)) = (&batch, &mut database) {
             medium.works_for(Some(self.rng.below(OPERATIONS)));
             // Cut off in the middle, or done and never reported.
-            drop(database.commit(batch));
+            drop(database.commit_with(batch, changes));
         }
         drop(database);
-        medium.power_cut(match self.rng.below(4) {
+        let by_chance = match self.rng.below(4) {
             0 => Left::Nothing,
             1 => Left::All,
             2 => Left::Torn,
             _ => Left::Some(self.rng.next()),
-        });
-        let (reopened, loaded) = open(medium, &self.seal)?;
+        };
+        medium.power_cut(self.left.take().unwrap_or(by_chance));
+        let (reopened, kept) = open(medium, &self.seal)?;
         self.real = Some((medium.clone(), Some(reopened)));
-        let before = self.synced.clone();
+        let before = (self.synced.clone(), self.exports.clone());
         let mut possible = vec![before.clone()];
         // A batch that is tried again holds what failed before it.
-        for batch in self.failed.drain(..).chain(batch) {
+        for (batch, changes) in self.failed.drain(..).chain(batch) {
             let mut after = before.clone();
-            after.apply(&batch);
+            after.0.apply(&batch);
+            export(&mut after.1, &changes);
             possible.push(after);
         }
-        if !possible.contains(&loaded) {
+        if !possible.contains(&kept) {
             return Err("the database is neither as before the batch nor as after it".into());
         }
-        self.synced = loaded;
+        (self.synced, self.exports) = kept;
         Ok(())
     }
 
-    fn write(&mut self, mut batch: Batch) {
+    fn write(&mut self, mut batch: Batch, changes: &Changes) {
         self.commits += 1;
         match self.forgets {
             Some(Forgets::Table(table)) => batch.records.retain(|(of, _), _| *of != table),
@@ -154,9 +193,10 @@ impl Disk {
             None => {}
         }
         self.synced.apply(&batch);
+        export(&mut self.exports, changes);
         self.failed.clear();
         if let Some((medium, _)) = self.real.as_ref().filter(|(medium, _)| medium.operations() > 0) {
-            self.history.push((medium.operations(), self.synced.clone()));
+            self.history.push((medium.operations(), (self.synced.clone(), self.exports.clone())));
         }
     }
 }
@@ -167,10 +207,24 @@ pub fn seal(salt: u64) -> Seal {
     Seal::new(&[0x5a; 32], u128::from(salt).to_be_bytes())
 }
 
-fn open(medium: &Medium, seal: &Arc<Seal>) -> Result<(Reopened<Open>, Loaded), String> {
+/// What changes make of exports.
+fn export(exports: &mut Exports, changes: &Changes) {
+    for (node, change) in &changes.0 {
+        match change {
+            Some(export) => _ = exports.insert(*node, export.clone()),
+            None => _ = exports.remove(node),
+        }
+    }
+}
+
+fn open(medium: &Medium, seal: &Arc<Seal>) -> Result<(Reopened<Open>, Kept), String> {
     let open = |medium: &Medium, seal: &Arc<Seal>| Database::open(medium.clone(), Arc::clone(seal));
     let database = open(medium, seal).map_err(|error| format!("the database does not open: {error}"))?;
     let loaded = database.load().map_err(|error| format!("the database cannot be read: {error}"))?;
+    let (exports, damaged) = database.exports().map_err(|error| format!("the exports cannot be read: {error}"))?;
+    if !damaged.is_empty() {
+        return Err(format!("exports that do not open: {damaged:?}"));
+    }
     let (medium, seal) = (medium.clone(), Arc::clone(seal));
-    Ok((Reopened::new(database, Box::new(move || open(&medium, &seal))), loaded))
+    Ok((Reopened::new(database, Box::new(move || open(&medium, &seal))), (loaded, exports)))
 }

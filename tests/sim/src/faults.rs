@@ -1,7 +1,8 @@
 //! What goes wrong, and how often: a table with weights, drawn from by the seed.
 
+use crate::settings::Weather;
 use crate::site::{self, Folder};
-use crate::world::{START_UNIX_MS, Weather, World};
+use crate::world::{START_UNIX_MS, World};
 use lpwad::gateway::input::Input;
 use lpwad_sim::air::Command as AirCommand;
 use lpwad_sim::node::{Eui, Uplink};
@@ -189,9 +190,7 @@ impl Faults {
                 if self.is_planned(Later::ServerBack(index)) {
                     return;
                 }
-                if let Some(server) = world.servers.get_mut(index) {
-                    server.command(now, ServerCommand::Silent(true));
-                }
+                world.silence(index, true);
                 // Once in a while for days.
                 let long = LONG_SILENCE.as_secs();
                 let (least, most) =
@@ -215,7 +214,7 @@ impl Faults {
                 self.after(world, 1, 5, Later::Boot);
             }
             Action::ClockStep => {
-                world.clock_off_ms = match self.rng.below(5) {
+                let off_ms = match self.rng.below(5) {
                     // 1970, as without a battery.
                     0 => -(START_UNIX_MS as i64),
                     1 => END_OF_32_BITS_MS - START_UNIX_MS as i64,
@@ -223,6 +222,7 @@ impl Faults {
                     3 => -(self.rng.below(48) as i64) * HOUR_MS,
                     _ => self.rng.below(2000) as i64 - 1000,
                 };
+                world.set_clock(off_ms);
                 self.after(world, 60, 7200, Later::ClockRight);
             }
             Action::DiskFull => world.disk.full_until = now + Duration::from_secs(5 + self.rng.below(1200)),
@@ -282,23 +282,22 @@ impl Faults {
                 world.boot();
             }
             Later::ClockRight => {
-                world.clock_off_ms = 0;
+                world.set_clock(0);
                 world.rearm();
             }
-            Later::ServerBack(index) => {
-                if let Some(server) = world.servers.get_mut(index) {
-                    server.command(world.now, ServerCommand::Silent(false));
-                }
-            }
+            Later::ServerBack(index) => world.silence(index, false),
             Later::NodesBack => {
+                disturb(world);
                 world.edited.left_out.clear();
                 self.reload(world);
             }
             Later::KeysRight => {
+                disturb(world);
                 world.edited.mistyped.clear();
                 self.reload(world);
             }
             Later::AnalysesBack => {
+                world.shadow.presence.disturbed(world.now);
                 world.folder = Folder::WHOLE;
                 self.reload(world);
             }
@@ -307,7 +306,12 @@ impl Faults {
 
     fn reload(&self, world: &mut World) {
         let (nodes, edited, folder) = (world.settings.nodes, world.edited.clone(), world.folder);
-        let config = || site::config(nodes, &edited);
+        let backlog_bytes = world.settings.backlog_bytes;
+        let config = || site::config(nodes, &edited, backlog_bytes);
+        disturb(world);
+        if folder != Folder::WHOLE {
+            world.shadow.presence.disturbed(world.now);
+        }
         if !folder.broken {
             world.folder_before = Some(folder);
         }
@@ -317,7 +321,7 @@ impl Faults {
     fn write(&mut self, world: &mut World) {
         let n = self.node(world);
         let value = self.rng.below(2) == 0;
-        if world.shadow.asks(n, value) {
+        if world.shadow.writes.asks(n, value) {
             world.tell(n, || format!("a server writes {value}"));
             let path = site::WRITTEN.parse().expect("a path");
             let operation = Operation::Write(value.into());
@@ -346,6 +350,13 @@ impl Faults {
             }
             world.plugin.forged(world.now, &frame);
         }
+    }
+}
+
+/// Nodes that somebody edits do not go on as they were.
+fn disturb(world: &mut World) {
+    for n in world.edited.left_out.union(&world.edited.mistyped) {
+        world.shadow.presence.node_disturbed(world.now, *n);
     }
 }
 

@@ -40,6 +40,9 @@ struct State {
     log: Option<Vec<Operation>>,
     /// Operations that still succeed, if the disk fails after them.
     works_for: Option<u64>,
+    /// Operations so far, and after how many the power goes.
+    done: usize,
+    cut_at: Option<usize>,
 }
 
 /// The storage; clones are handles to the same one.
@@ -67,6 +70,18 @@ impl Medium {
         self.state().works_for = operations;
     }
 
+    /// The power goes after so many operations, counted from the first one: none succeeds then until it is back.
+    pub fn cut_at(&self, operations: usize) {
+        self.state().cut_at = Some(operations);
+    }
+
+    /// Whether the power has gone.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let state = self.state();
+        state.cut_at.is_some_and(|operations| operations <= state.done)
+    }
+
     /// The power goes and comes back.
     pub fn power_cut(&self, left: Left) {
         let mut state = self.state();
@@ -75,7 +90,7 @@ impl Medium {
         apply(&mut bytes, &operations, left);
         state.bytes.clone_from(&bytes);
         state.synced = bytes;
-        state.works_for = None;
+        (state.works_for, state.cut_at) = (None, None);
     }
 
     /// The log.
@@ -95,7 +110,11 @@ impl Medium {
     }
 
     fn note(&self, operation: Operation) -> Result<MutexGuard<'_, State>, io::Error> {
+        if self.is_cut() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let mut state = self.state();
+        state.done += 1;
         if let Some(left) = &mut state.works_for {
             *left = left.checked_sub(1).ok_or_else(full)?;
         }

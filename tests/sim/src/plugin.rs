@@ -11,6 +11,8 @@ use std::time::Duration;
 /// The one radio.
 pub const RADIO: RadioIndex = RadioIndex(0);
 const STATUS: Duration = Duration::from_secs(10);
+/// What it needs between an order and its time, as its sheet says.
+const MIN_LEAD_MS: u32 = 50;
 
 /// What the plugin says, to be made inside the gateway's memory.
 #[derive(Clone, Debug)]
@@ -133,8 +135,10 @@ impl Plugin {
                 r#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"simulated","kind":"lora-phy"}}"#;
             self.line(now + Duration::from_millis(5), hello.into());
         } else if value.get("configure").is_some() {
-            let ready = r#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32","channels":8,"timed_tx":true,"inverted_iq":true,"min_lead_ms":50}}"#;
-            self.line(now + Duration::from_millis(300), ready.into());
+            let ready = format!(
+                r#"{{"ready":{{"max_dbm_eirp":14.0,"clock":"us32","channels":8,"timed_tx":true,"inverted_iq":true,"min_lead_ms":{MIN_LEAD_MS}}}}}"#
+            );
+            self.line(now + Duration::from_millis(300), ready);
             self.ready = true;
             self.next_status = now + STATUS;
         } else if value.get("stop").is_some() {
@@ -143,13 +147,16 @@ impl Plugin {
             let problem = || (Rule::Protocol, format!("a tx line that does not follow the protocol: {line}"));
             let in_time = self.order(now, tx).ok_or_else(problem)?;
             if !in_time {
-                return Err((Rule::Deadline, format!("a frame is handed over after its time: {line}")));
+                return Err((
+                    Rule::Deadline,
+                    format!("a frame is handed over less than {MIN_LEAD_MS} ms before its time: {line}"),
+                ));
             }
         }
         Ok(())
     }
 
-    /// Takes an order; `false` if its time has passed, `None` if it is none.
+    /// Takes an order; `false` if its time is too near or has passed, `None` if it is none.
     fn order(&mut self, now: Duration, tx: &Value) -> Option<bool> {
         let id = tx["id"].as_u64()?;
         let at_us = u32::try_from(tx["at_us"].as_u64()?).ok()?;
@@ -167,7 +174,7 @@ impl Plugin {
             Ok(ahead_us) => _ = self.orders.insert((now + Duration::from_micros(ahead_us), id), Ordered { id, frame }),
             Err(_) => self.done(now, id, "late"),
         }
-        Some(ahead_us >= 0)
+        Some(i64::from(ahead_us) >= i64::from(MIN_LEAD_MS) * 1000)
     }
 
     /// A frame reached the antenna.

@@ -27,6 +27,8 @@ pub struct Sessions {
     rng: Rng,
     under_way: BTreeMap<(Duration, NodeId), Handshake>,
     open: BTreeSet<NodeId>,
+    /// Sessions for which a handshake has succeeded since the start.
+    proven: BTreeSet<NodeId>,
     /// What the shell has exported, and what each server remembers.
     exported: BTreeSet<([u8; 8], usize)>,
     remembered: BTreeSet<([u8; 8], usize)>,
@@ -40,6 +42,7 @@ impl Sessions {
             rng: Rng::new(seed, 15),
             under_way: BTreeMap::new(),
             open: BTreeSet::new(),
+            proven: BTreeSet::new(),
             exported: BTreeSet::new(),
             remembered: BTreeSet::new(),
         }
@@ -65,6 +68,7 @@ impl Sessions {
         if self.rng.below(10) == 0 {
             return Some((handshake, None));
         }
+        self.proven.insert(handshake.session);
         let key = (handshake.node, handshake.index);
         let suite = "TLS_PSK_WITH_AES_128_CCM_8".into();
         if handshake.rehearsal {
@@ -94,6 +98,12 @@ impl Sessions {
         self.open.contains(&session)
     }
 
+    /// Whether a handshake for this session has succeeded since the start.
+    #[must_use]
+    pub fn is_proven(&self, session: NodeId) -> bool {
+        self.proven.contains(&session)
+    }
+
     /// One of those that are open.
     #[must_use]
     pub fn any_open(&self, which: u64) -> Option<NodeId> {
@@ -104,6 +114,7 @@ impl Sessions {
     /// Exports are on disk; nothing else is left.
     pub fn power_cut(&mut self) {
         self.open.clear();
+        self.proven.clear();
         self.under_way.clear();
     }
 

@@ -1,7 +1,11 @@
 //! What must hold, told a second time: a small model beside the gateway that sees what goes in and out and knows nothing
 //! of how the gateway works. Frames are read with foreign code (`lorawan`).
 
+use crate::presence::Presence;
+use crate::privacy;
+use crate::readings::Readings;
 use crate::site;
+use crate::writes::{self, Writes};
 use lorawan::default_crypto::DefaultFactory;
 use lorawan::keys::AppKey;
 use lorawan::parser::EncryptedJoinAcceptPayload;
@@ -18,6 +22,8 @@ const JOIN_WINDOW: Duration = Duration::from_secs(8);
 
 /// What a server observes to hear of temperatures.
 const OBSERVED: &str = "/3303/1";
+/// How long the gateway waits at most after a registration that failed: an hour, and somewhat more by chance.
+const LONGEST_RETRY: Duration = Duration::from_secs(3600 * 6 / 5);
 /// How long the gateway has, once all is well, to tell a server what it missed.
 const TIME_TO_TELL: Duration = Duration::from_secs(4 * 3600);
 /// What is older may have been dropped: the gateway's 72 h, less what lies between a frame and its acknowledgement.
@@ -51,13 +57,6 @@ pub enum Rule {
     Protocol,
     /// No event says a payload or a key.
     Private,
-}
-
-/// A write that was acknowledged and has not reached its node.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Owed {
-    value: bool,
-    since: Duration,
 }
 
 /// The last payload of a node.
@@ -110,16 +109,23 @@ pub struct Shadow {
     delivered: BTreeMap<(usize, String), u32>,
     address: BTreeMap<usize, String>,
     said: BTreeMap<usize, Said>,
-    owed: BTreeMap<usize, Owed>,
-    /// The value of a write on its way from the server, by node.
-    asked: BTreeMap<usize, bool>,
+    /// What nodes said, and servers were told by Send.
+    pub readings: Readings,
+    /// Uplinks that the gateway counted as dropped for its bound, and when it last did.
+    dropped: (u64, Duration),
+    /// What servers write.
+    pub writes: Writes,
+    /// Who was heard, and what was in the way.
+    pub presence: Presence,
+    /// Servers and analyses for which leave for clear sessions was lost.
+    latched: BTreeSet<(usize, String)>,
+    /// How often that happened.
+    pub latches: u64,
     /// Of nodes whose servers observe.
     untold: BTreeMap<usize, Vec<Untold>>,
     observed: BTreeSet<usize>,
     /// How many there were.
     pub readings_owed: u64,
-    /// Writes acknowledged, writes arrived.
-    pub writes: (u64, u64),
     /// Confirmed uplinks acknowledged to their node.
     pub acked: u64,
 }
@@ -174,6 +180,9 @@ impl Shadow {
                 let reserved = sessions(disk, owner)
                     .into_iter()
                     .any(|session| session.dev_addr.0 == address && session.fcnt_down_reserved > u32::from(counter));
+                if frame[0] >> 5 == 5 {
+                    self.writes.on_air(owner);
+                }
                 if !reserved {
                     let detail = format!("FCntDown {counter} of node {owner} is on air and not reserved on disk");
                     self.violated(now, Rule::UsedTwice, detail);
@@ -211,6 +220,9 @@ impl Shadow {
 
     /// A node sent a payload.
     pub fn said(&mut self, dev_eui: [u8; 8], fcnt: u32, payload: &[u8], unix_ms: Option<u64>) {
+        if let Some(value) = site::temperature(payload) {
+            self.readings.said(site::number(dev_eui), value, unix_ms);
+        }
         let told = self.said.get(&site::number(dev_eui)).is_some_and(|said| said.fcnt == fcnt && said.told);
         self.said.insert(site::number(dev_eui), Said { fcnt, payload: payload.to_vec(), unix_ms, told });
     }
@@ -259,57 +271,30 @@ impl Shadow {
         fcnt_up(sessions(disk, n), &address)
     }
 
-    /// A server writes to a node; `false` if another write to it is still on its way.
-    pub fn asks(&mut self, n: usize, value: bool) -> bool {
-        let free = !self.asked.contains_key(&n);
-        if free {
-            self.asked.insert(n, value);
-        }
-        free
-    }
-
-    /// The server has its answer, or none.
+    /// The server of a write has its answer, or none.
     pub fn answered(&mut self, now: Duration, n: usize, accepted: bool) {
-        if let Some(value) = self.asked.remove(&n)
-            && accepted
-        {
-            self.writes.0 += 1;
-            self.owed.insert(n, Owed { value, since: now });
+        if let Err(problem) = self.writes.answered(now, n, accepted) {
+            self.violated(now, Rule::Lost, problem);
         }
     }
 
     /// A node took a downlink.
     pub fn received(&mut self, dev_eui: [u8; 8], payload: &[u8]) {
-        let n = site::number(dev_eui);
-        // LPP of an actuator: channel 0, value times 100 as 16 bits, 0xff.
-        let value = match payload {
-            [0, 0, 100, 0xff] => true,
-            [0, 0, 0, 0xff] => false,
-            _ => return,
-        };
-        if self.owed.get(&n).is_some_and(|owed| owed.value == value) {
-            self.owed.remove(&n);
-            self.writes.1 += 1;
-        } else if self.asked.get(&n) == Some(&value) {
-            // It is faster than its answer, or the answer was lost. An older one of the resource came before it, or was replaced by it.
-            self.asked.remove(&n);
-            self.owed.remove(&n);
+        if let Some(value) = writes::value(payload) {
+            self.writes.received(site::number(dev_eui), value);
         }
     }
 
     /// The gateway says something.
     pub fn event(&mut self, now: Duration, event: &Event) {
-        let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) else { return };
-        let text = event.to_text();
-        let payload = self.said.get(&n).map(|said| lpwad_link::hex::encode(&said.payload));
-        let secrets = (0..3).map(|which| lpwad_link::hex::encode(&site::key(n, which))).chain(payload);
-        if secrets.into_iter().any(|secret| text.contains(&secret)) {
-            self.violated(
-                now,
-                Rule::Private,
-                format!("a payload or key of node {n} in the event {}", event.kind.name()),
-            );
+        // As it stands, not as it is quoted for people.
+        let fields = event.fields.iter().map(|(_, value)| value.as_str());
+        let texts = fields.chain(event.radio.as_deref()).chain(event.server.as_deref());
+        for what in texts.filter_map(privacy::breach).collect::<Vec<_>>() {
+            self.violated(now, Rule::Private, format!("{what} in the event {}", event.kind.name()));
         }
+        self.policy_event(now, event);
+        let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) else { return };
         // Who removes the identifying fields has removed the node.
         let name = event.node.map_or_else(String::new, |dev_eui| dev_eui.to_string());
         let operational = event.fields.iter().filter(|(field, _)| class_of(field) == Class::Operational);
@@ -338,21 +323,76 @@ impl Shadow {
                     self.violated(now, Rule::UsedTwice, format!("uplink {fcnt} of node {n} delivered twice"));
                 }
                 self.delivered.insert(key, fcnt);
+                self.presence.heard(now, n);
             }
+            // It was tried, several times; the gateway waits before the next try.
+            Kind::RegistrationFailed => {
+                let wait = field("retry_in_s").and_then(|wait| wait.parse().ok()).map(Duration::from_secs);
+                self.presence.node_disturbed(now + wait.unwrap_or(LONGEST_RETRY), n);
+            }
+            Kind::SessionFailed
+            | Kind::DtlsNoAnswer
+            | Kind::DtlsEnded
+            | Kind::DtlsForged
+            | Kind::DtlsParked
+            | Kind::DtlsKeyChanged => self.presence.node_disturbed(now, n),
             Kind::Observed if field("path").as_deref() == Some(OBSERVED) => _ = self.observed.insert(n),
             Kind::ObservationEnded if field("path").as_deref() == Some(OBSERVED) => _ = self.observed.remove(&n),
             Kind::Deregistered | Kind::RegistrationLapsed => _ = self.observed.remove(&n),
             Kind::Registered => {
                 self.observed.remove(&n);
-                // The one that led to the registration can be read.
-                self.untold.retain(|of, untold| *of != n || untold.len() > 1);
+                // The one that led to the registration can be read, if it is the newest and the only one.
+                let newest = self.said.get(&n).and_then(Said::temperature);
+                self.untold.retain(|of, all| *of != n || all.len() > 1 || all.last().map(|one| one.value) != newest);
             }
-            // Said to the operator: out of time, or never acknowledged by the node. What a newer one replaced is not owed any more, and
-            // the newer one is.
-            Kind::DownlinkDropped if field("reason").is_some_and(|reason| !reason.contains("Replaced")) => {
-                self.owed.remove(&n);
+            Kind::WriteAccepted if field("path").as_deref() == Some(site::WRITTEN) => {
+                self.writes.taken(now, n, field("downlink"));
+            }
+            Kind::DownlinkAcked => self.writes.acked(n, field("downlink").as_deref()),
+            Kind::DownlinkDropped => {
+                let (id, reason) = (field("downlink"), field("reason").unwrap_or_default());
+                if let Err(problem) = self.writes.dropped(now, n, id.as_deref(), &reason) {
+                    self.violated(now, Rule::Lost, problem);
+                }
             }
             _ => {}
+        }
+    }
+
+    fn policy_event(&mut self, now: Duration, event: &Event) {
+        let of = |name: &str| event.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        match (event.kind, event.server.as_deref().and_then(site::server)) {
+            (Kind::PolicyLatched, Some(index)) => {
+                _ = self.latched.insert((index, of("analysis").unwrap_or_default()));
+                self.latches += 1;
+            }
+            (Kind::PolicyRearmed, _) => {
+                self.presence.disturbed(now);
+                self.latched.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether leave for clear sessions to a server was lost for all of its nodes, and nobody has given it back.
+    #[must_use]
+    pub fn is_latched(&self, index: usize) -> bool {
+        self.latched.iter().filter(|(of, _)| *of == index).count() >= site::ANALYSES_OF_A_SERVER
+    }
+
+    /// Whether leave for clear sessions to a server was lost for some of its nodes. Those without a credential are dark then.
+    #[must_use]
+    pub fn has_latch(&self, index: usize) -> bool {
+        self.latched.iter().any(|(of, _)| *of == index)
+    }
+
+    /// A registration has run out at its server.
+    pub fn expired(&mut self, now: Duration, n: usize) {
+        if let Some(heard) = self.presence.expired(now, n) {
+            let heard = heard.as_secs();
+            let detail =
+                format!("node {n}: its registration runs out, and it was heard at {heard} s with nothing in the way");
+            self.violated(now, Rule::Deadline, detail);
         }
     }
 
@@ -369,8 +409,21 @@ impl Shadow {
         self.delivered.retain(|_, last| *last > 0);
     }
 
+    /// A server has heard temperatures in a Send, with their times in s since 1970.
+    pub fn sent(&mut self, now: Duration, n: usize, told: &[(f64, Option<f64>)]) {
+        for problem in self.readings.sent(n, told) {
+            self.violated(now, Rule::Lost, problem);
+        }
+    }
+
+    /// The gateway has counted so many more uplinks as dropped for its bound.
+    pub fn dropped(&mut self, now: Duration, uplinks: u64) {
+        self.dropped = (self.dropped.0 + uplinks, now);
+    }
+
     /// A server has heard a temperature.
     pub fn told(&mut self, n: usize, value: f64) {
+        self.readings.told(n, value);
         if let Some(said) = self.said.get_mut(&n).filter(|said| said.temperature() == Some(value)) {
             said.told = true;
         }
@@ -380,7 +433,8 @@ impl Shadow {
     }
 
     /// The gateway starts with this clock, and takes the age of what it kept from it.
-    pub fn boots(&mut self, now: Duration, unix_ms: Option<u64>) {
+    pub fn boots(&mut self, now: Duration, unix_ms: Option<u64>, off_ms: i64) {
+        self.writes.boots(unix_ms.map(|_| off_ms));
         for untold in self.untold.values_mut().flatten() {
             if untold.may_be_gone(now) {
                 continue;
@@ -390,20 +444,30 @@ impl Shadow {
         }
     }
 
-    /// Every reading that was acknowledged to its node is with the server, but the newest and what is too old.
+    /// Every reading that was acknowledged to its node is with the server, but the newest, what is too old, and as many of the
+    /// oldest as the gateway has counted as dropped.
     pub fn check_untold(&mut self, now: Duration) {
-        for (n, all) in std::mem::take(&mut self.untold) {
-            for untold in all.iter().filter(|untold| now - untold.since >= TIME_TO_TELL && !untold.may_be_gone(now)) {
-                let (value, since) = (untold.value, untold.since.as_secs());
-                let detail = format!("node {n}: the server was never told {value}, acknowledged at {since} s");
-                self.violated(now, Rule::Lost, detail);
+        let all = std::mem::take(&mut self.untold).into_iter();
+        let all = all.flat_map(|(n, all)| all.into_iter().map(move |untold| (n, untold)));
+        let is_late = |untold: &Untold| now - untold.since >= TIME_TO_TELL && !untold.may_be_gone(now);
+        let mut late: Vec<(usize, Untold)> = all.filter(|(_, untold)| is_late(untold)).collect();
+        late.sort_by_key(|(_, untold)| untold.since);
+        let (mut dropped, until) = self.dropped;
+        for (n, untold) in late {
+            if dropped > 0 && untold.since <= until {
+                dropped -= 1;
+                continue;
             }
+            let (value, since) = (untold.value, untold.since.as_secs());
+            let detail = format!("node {n}: the server was never told {value}, acknowledged at {since} s");
+            self.violated(now, Rule::Lost, detail);
         }
     }
 
     /// Every write that was acknowledged and is not with its node must be on disk.
     pub fn check_owed(&mut self, now: Duration, disk: &Loaded) {
-        for (n, owed) in self.owed.clone() {
+        for owed in self.writes.owed().collect::<Vec<_>>() {
+            let n = owed.node;
             let mailbox = disk.get(Table::Mailbox, DevEui(site::dev_eui(n))).map(mailbox_from_bytes);
             let pending = mailbox.and_then(Result::ok).map(|(_, pending)| pending).unwrap_or_default();
             let there = pending.iter().any(|write| write.value == Some(Value::Boolean(owed.value)));
@@ -411,7 +475,7 @@ impl Shadow {
                 let since = owed.since.as_secs();
                 let detail = format!("node {n}: the write acknowledged at {since} s is neither delivered nor on disk");
                 self.violated(now, Rule::Lost, detail);
-                self.owed.remove(&n);
+                self.writes.forget(n);
             }
         }
     }

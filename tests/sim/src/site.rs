@@ -12,12 +12,20 @@ use std::time::Duration;
 
 /// Addresses of the servers. The nodes of the second one sleep (queue mode).
 pub const SERVERS: [&str; 2] = ["127.0.0.1:5683", "127.0.0.1:5684"];
+/// Names of the servers.
+const NAMES: [&str; 2] = ["east", "west"];
 /// Time between two uplinks of a node.
 pub const INTERVAL: Duration = Duration::from_secs(3600);
 /// Path that servers write to.
 pub const WRITTEN: &str = "/3306/0/5850";
 /// Path of the temperature.
 pub const TEMPERATURE: &str = "/3303/1/5700";
+
+/// Number of the server with this name.
+#[must_use]
+pub fn server(name: &str) -> Option<usize> {
+    NAMES.iter().position(|known| *known == name)
+}
 
 /// The DevEUI of node `n`.
 #[must_use]
@@ -122,6 +130,9 @@ const KINDS: [(&[&str], bool); 2] = [
     (&["*2", "*3", "*6", "*7", "*a", "*b", "*e", "*f"], false),
 ];
 
+/// Analyses that speak of a server: one for each of its kinds of nodes.
+pub const ANALYSES_OF_A_SERVER: usize = KINDS.len();
+
 fn credential(n: usize) -> Arc<config::Credential> {
     let key = config::Secret::new(zeroize::Zeroizing::new(key(n, 3).to_vec()));
     Arc::new(config::Credential::Psk { identity: endpoint(n).into_bytes(), key })
@@ -136,9 +147,9 @@ pub struct Edited {
     pub mistyped: BTreeSet<usize>,
 }
 
-/// The configuration of the gateway.
+/// The configuration of the gateway. `backlog_bytes` is what it keeps at most of what servers miss.
 #[must_use]
-pub fn config(count: usize, edited: &Edited) -> Config {
+pub fn config(count: usize, edited: &Edited, backlog_bytes: usize) -> Config {
     let lorawan_key = |n: usize, which| {
         let mut key = key(n, which);
         key[15] ^= u8::from(edited.mistyped.contains(&n));
@@ -165,15 +176,14 @@ pub fn config(count: usize, edited: &Edited) -> Config {
         facts_dir: "facts".into(),
         rx1_delay_s: 5,
         dtls_live_sessions: config::DTLS_LIVE_SESSIONS,
-        // So much that only age bounds it: the model follows that.
-        backlog: config::Backlog { max_bytes: 1 << 30, ..config::Backlog::default() },
+        backlog: config::Backlog { max_bytes: backlog_bytes, ..config::Backlog::default() },
         radios: vec![config::Radio {
             name: "roof".into(),
             plugin: "simulated".into(),
             region: Region::Eu868,
             settings: serde_json::Map::new(),
         }],
-        servers: vec![server(("east", SERVERS[0]), true), server(("west", SERVERS[1]), false)],
+        servers: vec![server((NAMES[0], SERVERS[0]), true), server((NAMES[1], SERVERS[1]), false)],
         nodes: (0..count)
             .filter(|n| !edited.left_out.contains(n))
             .map(|n| config::Node {

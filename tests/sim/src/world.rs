@@ -2,24 +2,26 @@
 
 use crate::disk::{Disk, Forgets};
 use crate::faults::Faults;
-use crate::medium::Medium;
 use crate::net::{Net, To};
 use crate::plugin::Plugin;
 use crate::sessions::{Handshake, Sessions};
-use crate::shadow::{Rule, Shadow, Violation};
+use crate::settings::{Outcome, Planted, Settings, UNBOUNDED};
+use crate::shadow::{Rule, Shadow};
 use crate::site::{self, Folder};
 use crate::tally::{self, inside};
 use crate::trace::Trace;
+use lpwad::config::Backlog;
 use lpwad::gateway::Gateway;
 use lpwad::gateway::control::Request;
-use lpwad::gateway::event::Kind;
+use lpwad::gateway::event::{Event, Kind};
 use lpwad::gateway::input::{Down, HostFacts, Input, NodeId, Now, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
 use lpwad::store::{Loaded, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
 use lpwad_sim::rng::Rng;
 use lpwad_sim::server::{
-    Config as ServerConfig, Data, Event as ServerEvent, ObservePolicy, Output as ServerOutput, Server,
+    Command as ServerCommand, Config as ServerConfig, Data, Event as ServerEvent, ObservePolicy,
+    Output as ServerOutput, Server,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,83 +31,13 @@ use std::time::Duration;
 pub(crate) const START_UNIX_MS: u64 = 1_796_083_200_000;
 /// Turns without time going on, before a run counts as stuck: a tick serves 64 nodes.
 const MAX_TURNS: u32 = 10_000;
+/// What goes wrong on purpose only later begins here.
+const QUIET_START: Duration = Duration::from_secs(6 * 3600);
 /// Memory that a gateway may hold at rest: a base, with four analyses in force and perhaps four former ones, and so much for
 /// each node, in bytes.
 const MEMORY: (i64, i64) = (220_000, 12_000);
 /// And for each byte of its backlog: a record has an entry and stands in a batch.
 const MEMORY_OF_BACKLOG: i64 = 3;
-
-/// A mistake on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    /// The disk says that device records are written, and they are not: counters are not reserved.
-    CounterNotReserved,
-    /// A buffer for every datagram that comes in is kept for ever.
-    QueueUnbounded,
-    /// The disk says that writes waiting for a node are stored, and they are not.
-    AcknowledgedNotStored,
-    /// The disk says that what servers missed is stored, and it is not.
-    MissedNotStored,
-    /// One more clear datagram leaves when a session is closed.
-    ClearDatagram,
-}
-
-/// What happens beside the schedule of the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
-    /// More traffic, and nothing goes wrong but on the air and the network.
-    Calm,
-    /// Everything that can go wrong.
-    Storm,
-}
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Decides everything.
-    pub seed: u64,
-    /// Nodes.
-    pub nodes: usize,
-    /// How long.
-    pub length: Duration,
-    /// The storage of the database; without one the disk is a model.
-    pub medium: Option<Medium>,
-    /// What happens besides.
-    pub weather: Weather,
-    /// A mistake on purpose.
-    pub planted: Option<Planted>,
-    /// Number of a node whose story is told on standard error.
-    pub watch: Option<usize>,
-}
-
-impl Settings {
-    /// One week of a site with 500 nodes.
-    #[must_use]
-    pub fn week(seed: u64) -> Settings {
-        Settings {
-            seed,
-            nodes: 500,
-            length: Duration::from_secs(7 * 86_400),
-            medium: None,
-            weather: Weather::Storm,
-            planted: None,
-            watch: None,
-        }
-    }
-}
-
-/// What came of it.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Hash of everything that went in and out.
-    pub hash: String,
-    /// What must not be.
-    pub violations: Vec<Violation>,
-    /// How often things happened, for people.
-    pub counts: BTreeMap<&'static str, u64>,
-    /// What the storage had after so many operations, batch by batch, if it keeps a log.
-    pub history: Vec<(usize, Loaded)>,
-}
 
 /// The world.
 pub struct World {
@@ -136,10 +68,14 @@ pub struct World {
     next_port: u16,
     trace: Trace,
     hoard: Vec<Vec<u8>>,
+    /// It was not woken in the last turn, as a mistake on purpose.
+    asleep: bool,
+    /// Servers that do not answer.
+    silent: [bool; 2],
     next_check: Duration,
     most_memory: i64,
-    /// Bytes of the backlog, as the gateway says.
-    backlog_bytes: i64,
+    /// Uplinks that this run of the gateway says it dropped for the bound of its backlog.
+    dropped: u64,
     /// Nothing is out of order at the end.
     quiet: bool,
 }
@@ -148,7 +84,7 @@ pub struct World {
 #[must_use]
 pub fn starts(nodes: usize, loaded: &Loaded) -> Vec<String> {
     let now = Now { mono: Duration::ZERO, unix_ms: Some(START_UNIX_MS + 86_400_000) };
-    let config = site::config(nodes, &site::Edited::default());
+    let config = site::config(nodes, &site::Edited::default(), Backlog::default().max_bytes);
     let mut gateway = Gateway::new(now, &config, Folder::WHOLE.analyses(), HostFacts::default(), loaded, 1);
     gateway.handle(now, Input::Tick);
     std::iter::from_fn(|| gateway.poll())
@@ -187,15 +123,20 @@ pub fn run(settings: Settings) -> Outcome {
 impl World {
     fn new(settings: Settings) -> World {
         // The process makes the object definitions once, and keeps them: they are no gateway's.
-        drop(site::config(0, &site::Edited::default()));
+        drop(site::config(0, &site::Edited::default(), 0));
         let seed = settings.seed;
         let mut disk = match &settings.medium {
             Some(medium) => Disk::real(seed, medium.clone()),
             None => Disk::new(seed),
         };
+        if let (Some(medium), Some((operations, left))) = (&settings.medium, settings.cut) {
+            medium.cut_at(operations);
+            disk.left = Some(left);
+        }
         disk.forgets = match settings.planted {
             Some(Planted::CounterNotReserved) => Some(Forgets::Table(Table::Device)),
             Some(Planted::AcknowledgedNotStored) => Some(Forgets::Table(Table::Mailbox)),
+            Some(Planted::ValueNotStored) => Some(Forgets::Table(Table::Values)),
             Some(Planted::MissedNotStored) => Some(Forgets::Backlog),
             _ => None,
         };
@@ -224,9 +165,11 @@ impl World {
             next_port: 20_000,
             trace: Trace::default(),
             hoard: Vec::new(),
+            asleep: false,
+            silent: [false; 2],
             next_check: Duration::from_secs(3600),
             most_memory: 0,
-            backlog_bytes: 0,
+            dropped: 0,
             quiet: false,
         }
     }
@@ -257,18 +200,33 @@ impl World {
         self.booted = self.now;
         self.folder_before = (!self.folder.broken).then_some(self.folder);
         let (now, seed) = (self.time(), self.rng.next());
+        let backlog_bytes = self.settings.backlog_bytes;
         let (nodes, edited, loaded) = (self.settings.nodes, &self.edited, &self.disk.synced);
         self.gateway = Some(inside(|| {
-            let config = site::config(nodes, edited);
+            let config = site::config(nodes, edited, backlog_bytes);
             Gateway::new(now, &config, self.folder.analyses(), HostFacts::default(), loaded, seed)
         }));
+        self.trace.note(
+            self.now,
+            "boot",
+            &[now.unix_ms.unwrap_or(u64::MAX).to_le_bytes(), seed.to_le_bytes()].concat(),
+        );
         self.count("boots");
-        self.shadow.boots(self.now, now.unix_ms);
+        self.shadow.presence.disturbed(self.now);
+        self.shadow.boots(self.now, now.unix_ms, self.clock_off_ms);
         self.tell(self.settings.watch.unwrap_or_default(), || "the gateway starts".into());
         self.drain();
         if self.clock_off_ms == 0 {
             self.rearm();
         }
+    }
+
+    /// The wall clock is so many milliseconds off from now on.
+    pub(crate) fn set_clock(&mut self, off_ms: i64) {
+        self.clock_off_ms = off_ms;
+        self.shadow.presence.disturbed(self.now);
+        self.shadow.readings.clock_steps();
+        self.shadow.writes.clock(self.time().unix_ms.map(|_| off_ms));
     }
 
     /// Somebody sees that the clock is right, and says so.
@@ -278,8 +236,11 @@ impl World {
 
     /// The power goes, and comes back when [`World::boot`] is called.
     pub(crate) fn power_cut(&mut self) {
+        // What it has to say for itself.
+        self.input(|| Input::Request(1, Request::Status));
         let gateway = self.gateway.take();
         inside(|| drop(gateway));
+        self.dropped = 0;
         inside(|| self.hoard.clear());
         if self.settings.planted != Some(Planted::QueueUnbounded) && tally::live() != 0 {
             self.shadow.violated(self.now, Rule::Memory, format!("{} bytes outlive the gateway", tally::live()));
@@ -294,12 +255,24 @@ impl World {
         self.shadow.power_cut(self.now, &self.disk.synced);
     }
 
+    /// Server `index` falls silent, or answers again.
+    pub(crate) fn silence(&mut self, index: usize, silent: bool) {
+        let (Some(server), Some(is_silent)) = (self.servers.get_mut(index), self.silent.get_mut(index)) else { return };
+        server.command(self.now, ServerCommand::Silent(silent));
+        *is_silent = silent;
+        self.shadow.presence.server_disturbed(self.now, index);
+    }
+
     /// Server `index` restarts and has forgotten everything.
     pub(crate) fn restart_server(&mut self, index: usize) {
         let seed = self.rng.next();
         if let Some(slot) = self.servers.get_mut(index) {
             *slot = server(seed, index as u64);
         }
+        if let Some(silent) = self.silent.get_mut(index) {
+            *silent = false;
+        }
+        self.shadow.presence.server_disturbed(self.now, index);
         self.dtls.server_forgets(index);
         // What it was asked to write is forgotten too.
         for n in (0..self.settings.nodes).filter(|n| n % 2 == index) {
@@ -310,9 +283,18 @@ impl World {
     /// Gives the gateway an input, made in its own memory.
     pub(crate) fn input(&mut self, make: impl FnOnce() -> Input) {
         let now = self.time();
+        if self.gateway.is_some() {
+            self.give(now, make);
+            self.drain();
+        }
+    }
+
+    fn give(&mut self, time: Now, make: impl FnOnce() -> Input) {
         let Some(gateway) = &mut self.gateway else { return };
-        inside(|| gateway.handle(now, make()));
-        self.drain();
+        let input = inside(make);
+        // A text of its own is not the gateway's memory.
+        self.trace.input(self.now, time, &input);
+        inside(|| gateway.handle(time, input));
     }
 
     fn drain(&mut self) {
@@ -323,9 +305,7 @@ impl World {
             let answer = self.carry_out(&output);
             inside(|| drop(output));
             if let Some(make) = answer {
-                let now = self.time();
-                let Some(gateway) = &mut self.gateway else { return };
-                inside(|| gateway.handle(now, make()));
+                self.give(self.time(), make);
             }
         }
     }
@@ -335,14 +315,16 @@ impl World {
         match output {
             Output::StartPlugin(_) => self.plugin.start(now),
             Output::WritePlugin(_, line) => {
-                if let Err((rule, problem)) = self.plugin.written(now, line) {
+                let late = self.settings.planted == Some(Planted::OrderLate);
+                let arrives = if late { now + Duration::from_millis(1000) } else { now };
+                if let Err((rule, problem)) = self.plugin.written(arrives, line) {
                     self.shadow.violated(now, rule, problem);
                 }
             }
             Output::KillPlugin(_) => self.plugin.exit(now),
             Output::Open { session, to: Target::Clear { peer, .. }, local_port } => {
                 let (session, index) = (*session, usize::from(peer.port() - 5683));
-                if !self.folder.permits(self.folder_before, index, self.wall_ms()) {
+                if !self.permits_clear(index) {
                     let detail = format!("a clear session {} to server {index} without a verdict", session.0);
                     self.shadow.violated(now, Rule::Clear, detail);
                 }
@@ -350,11 +332,11 @@ impl World {
                 return Some(move || Input::Up(session, Up { local_port, security: Security::Clear }));
             }
             Output::Open { session, to: Target::Dtls { server, node }, local_port } => {
-                let (session, index, local_port) = (*session, usize::from(server != "east"), *local_port);
+                let (session, index, local_port) = (*session, site::server(server).unwrap_or_default(), *local_port);
                 self.dtls.begin(now, Handshake { session, node: node.0, index, local_port, rehearsal: false });
             }
             Output::Rehearse { session, server, node } => {
-                let (session, index) = (*session, usize::from(server != "east"));
+                let (session, index) = (*session, site::server(server).unwrap_or_default());
                 self.dtls.begin(now, Handshake { session, node: node.0, index, local_port: None, rehearsal: true });
             }
             Output::Send(session, bytes) => self.send(*session, bytes),
@@ -375,10 +357,27 @@ impl World {
                 if let Some(n) = event.node.map(|dev_eui| site::number(dev_eui.0)) {
                     self.tell(n, || event.to_text());
                 }
+                let said = self.settings.planted == Some(Planted::PayloadSaid) && event.kind == Kind::Uplink;
+                let more = |mut event: Event| {
+                    event.fields.push(("frame", lpwad_link::hex::encode(&site::payload(272))));
+                    event
+                };
+                let silent = self.settings.planted == Some(Planted::RegistrationNotRenewed);
+                if silent && event.kind == Kind::RegistrationFailed {
+                    // A gateway that does not try has nothing to say.
+                    return None;
+                }
+                let event = if said { &more(event.clone()) } else { event };
                 self.shadow.event(now, event);
             }
             Output::Reply(_, status) => {
-                self.backlog_bytes = status["backlog"]["bytes"].as_i64().unwrap_or_default();
+                let dropped = status["backlog"]["uplinks_dropped"].as_u64().unwrap_or(self.dropped);
+                let more = dropped - std::mem::replace(&mut self.dropped, dropped);
+                *self.counts.entry("uplinks_dropped").or_default() += more;
+                // Where only age bounds the backlog, the shadow knows by itself what may be gone.
+                if more > 0 && self.settings.backlog_bytes < UNBOUNDED {
+                    self.shadow.dropped(self.now, more);
+                }
             }
             Output::Stopped => {}
         }
@@ -440,11 +439,20 @@ impl World {
         }
     }
 
+    /// Whether a clear datagram to a server may leave.
+    fn permits_clear(&self, index: usize) -> bool {
+        self.folder.permits(self.folder_before, index, self.wall_ms()) && !self.shadow.is_latched(index)
+    }
+
     fn send(&mut self, session: NodeId, bytes: &[u8]) {
+        if self.settings.planted == Some(Planted::RegistrationNotRenewed) && self.now > QUIET_START && registers(bytes)
+        {
+            return;
+        }
         let Some((port, index)) = self.sockets.get(&session).copied() else {
             return self.shadow.violated(self.now, Rule::Protocol, "a datagram without a socket".into());
         };
-        if !self.dtls.is_open(session) && !self.folder.permits(self.folder_before, index, self.wall_ms()) {
+        if !self.dtls.is_open(session) && !self.permits_clear(index) {
             let detail = format!("a clear datagram of session {} to server {index} without a verdict", session.0);
             self.shadow.violated(self.now, Rule::Clear, detail);
         }
@@ -472,13 +480,15 @@ impl World {
         self.plugin.tick(self.now, &mut self.air);
         self.air_events();
         while let Some(said) = self.plugin.take(self.now) {
-            if let crate::plugin::Said::Line(_, line) = &said {
-                self.trace.note(self.now, "plugin", line.as_bytes());
-            }
             self.input(|| said.input());
         }
         self.handshakes();
-        if let Some((ticket, result)) = self.disk.finish(self.now) {
+        let finished = self.disk.finish(self.now);
+        if self.disk.is_cut() {
+            self.power_cut();
+            self.boot();
+        }
+        if let Some((ticket, result)) = finished {
             self.input(|| match &result {
                 Ok(()) => Input::Committed(ticket),
                 Err(why) => Input::CommitFailed(ticket, why.clone()),
@@ -493,20 +503,29 @@ impl World {
             }
             self.drain_server(index);
         }
-        self.tick_gateway();
+        self.wake();
+        if self.is_due() {
+            self.shadow.violated(self.now, Rule::Deadline, "a deadline has passed, and the turn too".into());
+        }
         if self.next_check <= self.now {
             self.next_check += Duration::from_secs(3600);
             self.check();
         }
     }
 
-    fn tick_gateway(&mut self) {
-        let due = |world: &World| {
-            let deadline = world.gateway.as_ref().and_then(Gateway::deadline);
-            deadline.is_some_and(|mono| world.booted + mono <= world.now)
-        };
+    fn is_due(&self) -> bool {
+        let deadline = self.gateway.as_ref().and_then(Gateway::deadline);
+        deadline.is_some_and(|mono| self.booted + mono <= self.now)
+    }
+
+    /// Wakes the gateway if it is due.
+    fn wake(&mut self) {
+        self.asleep = !self.asleep && self.settings.planted == Some(Planted::WokenLate);
+        if self.asleep {
+            return;
+        }
         let mut ticks = 0;
-        while due(self) {
+        while self.is_due() {
             self.input(|| Input::Tick);
             ticks += 1;
             if ticks > MAX_TURNS {
@@ -571,7 +590,6 @@ impl World {
                 if self.settings.planted == Some(Planted::QueueUnbounded) {
                     inside(|| self.hoard.push(Vec::with_capacity(1024)));
                 }
-                self.trace.note(self.now, "datagram", bytes);
                 self.input(|| Input::Datagram(id, bytes.to_vec()));
             }
         }
@@ -603,12 +621,62 @@ impl World {
                 ServerOutput::Event(ServerEvent::Observed(answer)) => self.told(&answer.ep, answer.data.as_ref()),
                 ServerOutput::Event(ServerEvent::Send { ep, data }) => {
                     self.count("server_sent");
+                    self.sent(&ep, &data);
                     self.told(&ep, Some(&data));
                 }
-                ServerOutput::Event(ServerEvent::Registered { .. }) => self.count("server_registered"),
+                ServerOutput::Event(ServerEvent::Registered { ep, addr, .. }) => {
+                    self.count("server_registered");
+                    self.check_reserve(&ep, addr.port(), index);
+                }
+                ServerOutput::Event(ServerEvent::Expired { ep }) => {
+                    self.count("server_expired");
+                    self.disturbances();
+                    if let Some(n) = self.endpoints.get(&ep).copied() {
+                        self.tell(n, || "its registration runs out".into());
+                        self.shadow.expired(self.now, n);
+                    }
+                }
                 ServerOutput::Event(_) => {}
             }
         }
+    }
+
+    /// A node with a credential registers in clear only after a handshake has shown that it could do otherwise: the analysis of
+    /// such nodes asks for DTLS in reserve.
+    fn check_reserve(&mut self, ep: &str, port: u16, index: usize) {
+        let (Some(n), Some(session)) = (self.endpoints.get(ep).copied(), self.ports.get(&port).copied()) else {
+            return;
+        };
+        let clear = self.sockets.get(&session) == Some(&(port, index)) && !self.dtls.is_open(session);
+        if clear && site::has_credential(n) && !self.dtls.is_proven(session) {
+            let detail = format!("node {n} registers in clear, and no handshake has shown that DTLS could take over");
+            self.shadow.violated(self.now, Rule::Clear, detail);
+        }
+    }
+
+    /// Notes what is in the way of all nodes at the moment, or of those of a server.
+    fn disturbances(&mut self) {
+        // A clock that was once ahead is not trusted when it is behind, or right again, until somebody says so.
+        if self.gateway.is_none() || self.clock_off_ms != 0 {
+            self.shadow.presence.disturbed(self.now);
+        }
+        self.shadow.presence.disturbed(self.disk.full_until.min(self.now));
+        for index in 0..self.servers.len() {
+            let dark = self.shadow.has_latch(index) || !self.permits_clear(index);
+            if dark || self.silent.get(index) == Some(&true) {
+                self.shadow.presence.server_disturbed(self.now, index);
+            }
+        }
+    }
+
+    /// A server has heard values of a node in a Send.
+    fn sent(&mut self, ep: &str, data: &Data) {
+        let Some(n) = self.endpoints.get(ep).copied() else { return };
+        let temperature = |values: &serde_json::Map<String, serde_json::Value>| values.get(site::TEMPERATURE)?.as_f64();
+        let alone = if data.stamped.is_empty() { Some((data.ts, &data.values)) } else { None };
+        let all = data.stamped.iter().map(|stamped| (stamped.ts, &stamped.values)).chain(alone);
+        let told: Vec<_> = all.filter_map(|(at_s, values)| Some((temperature(values)?, at_s))).collect();
+        self.shadow.sent(self.now, n, &told);
     }
 
     /// A server has heard values of a node.
@@ -624,9 +692,11 @@ impl World {
     fn check(&mut self) {
         self.shadow.check_owed(self.now, &self.disk.synced);
         self.input(|| Input::Request(1, Request::Status));
+        // What the disk has, whatever the gateway says, and never more than it may keep.
+        let backlog = self.disk.backlog_bytes().min(self.settings.backlog_bytes) as i64;
         let memory = tally::live();
         self.most_memory = self.most_memory.max(memory);
-        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64 + MEMORY_OF_BACKLOG * self.backlog_bytes;
+        let bound = MEMORY.0 + MEMORY.1 * self.settings.nodes as i64 + MEMORY_OF_BACKLOG * backlog;
         if memory > bound {
             self.shadow.violated(self.now, Rule::Memory, format!("{memory} bytes live, more than {bound}"));
         }
@@ -643,10 +713,12 @@ impl World {
         let more = [
             ("frames_sent", self.plugin.sent),
             ("commits", self.disk.commits),
-            ("writes_acknowledged", self.shadow.writes.0),
-            ("writes_arrived", self.shadow.writes.1),
+            ("writes_acknowledged", self.shadow.writes.acknowledged),
+            ("writes_arrived", self.shadow.writes.arrived),
+            ("writes_given_up", self.shadow.writes.given_up),
             ("uplinks_acknowledged", self.shadow.acked),
             ("readings_owed", self.shadow.readings_owed),
+            ("latches", self.shadow.latches),
             ("most_memory_bytes", self.most_memory.unsigned_abs()),
         ];
         self.counts.extend(more);
@@ -657,6 +729,11 @@ impl World {
             history: self.disk.history,
         }
     }
+}
+
+/// Whether a datagram is a Register or an Update: POST, and its path begins with `rd`.
+fn registers(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&2) && bytes.windows(3).any(|window| window == b"\xb2rd")
 }
 
 fn server(seed: u64, index: u64) -> Server {

@@ -1,38 +1,44 @@
 //! The database of the store on a storage that forgets what was not synchronised: the power goes at every write.
 
 use lpwad::io::database::Database;
-use lpwad::store::Loaded;
 use lpwad_week::medium::{Left, Medium, Operation, apply};
-use lpwad_week::{Settings, Weather, run, starts};
+use lpwad_week::{Kept, Settings, Weather, run, starts};
 use std::sync::Arc;
 use std::time::Duration;
 
 const NODES: usize = 4;
 
 /// What the database has on a storage with these bytes.
-fn load(bytes: Vec<u8>) -> Result<Loaded, String> {
+fn load(bytes: Vec<u8>) -> Result<Kept, String> {
     let seal = Arc::new(lpwad_week::seal(u64::MAX));
     let database = Database::open(Medium::holding(bytes), seal).map_err(|error| format!("does not open: {error}"))?;
-    database.load().map_err(|error| format!("cannot be read: {error}"))
+    let loaded = database.load().map_err(|error| format!("cannot be read: {error}"))?;
+    let (exports, damaged) = database.exports().map_err(|error| format!("cannot be read: {error}"))?;
+    if damaged.is_empty() { Ok((loaded, exports)) } else { Err(format!("exports do not open: {damaged:?}")) }
 }
 
-/// Runs three quiet hours on a storage with a log; gives the log, and what the database had after each batch.
-fn quiet_hours() -> (Vec<Operation>, Vec<(usize, Loaded)>) {
-    let medium = Medium::with_log();
-    let outcome = run(Settings {
+/// Three quiet hours on a storage.
+fn quiet(medium: &Medium) -> Settings {
+    Settings {
         nodes: NODES,
         length: Duration::from_secs(3 * 3600),
         medium: Some(medium.clone()),
         weather: Weather::Calm,
         ..Settings::week(5)
-    });
+    }
+}
+
+/// Runs them with a log; gives the log, and what the database had after each batch.
+fn quiet_hours() -> (Vec<Operation>, Vec<(usize, Kept)>) {
+    let medium = Medium::with_log();
+    let outcome = run(quiet(&medium));
     assert_eq!(outcome.violations, []);
     assert!(outcome.history.len() > 60, "{} batches", outcome.history.len());
     (medium.log(), outcome.history)
 }
 
 /// Cuts the power after every operation, in four ways; gives how many images were opened and gateways started.
-fn walk(log: &[Operation], history: &[(usize, Loaded)]) -> Result<(u32, u32), String> {
+fn walk(log: &[Operation], history: &[(usize, Kept)]) -> Result<(u32, u32), String> {
     let mut synced = Vec::new();
     let mut since_sync: Vec<Operation> = Vec::new();
     let (mut images, mut started) = (0, 0);
@@ -60,13 +66,13 @@ fn walk(log: &[Operation], history: &[(usize, Loaded)]) -> Result<(u32, u32), St
                 continue;
             };
             let loaded = loaded.map_err(|problem| format!("operation {done}, {left:?}: {problem}"))?;
-            let is = |known: &Loaded| loaded == *known;
+            let is = |known: &Kept| loaded == *known;
             if !is(before) && !after.is_some_and(|(_, after)| is(after)) {
                 return Err(format!("operation {done}, {left:?}: neither before the batch nor after it"));
             }
             if left == Left::Nothing {
                 started += 1;
-                let damaged = starts(NODES, &loaded);
+                let damaged = starts(NODES, &loaded.0);
                 if !damaged.is_empty() {
                     return Err(format!("operation {done}: {damaged:?}"));
                 }
@@ -82,6 +88,22 @@ fn at_every_write_the_database_is_as_before_the_batch_or_as_after_it_and_the_gat
     let (images, started) = walk(&log, &history).unwrap();
     println!("{} operations, {} batches, {images} images, {started} starts", log.len(), history.len());
     assert!(images > 1500 && started > 500, "{images} images, {started} starts");
+}
+
+#[test]
+fn wherever_the_power_goes_the_traffic_goes_on_and_breaks_no_rule() {
+    let (log, history) = quiet_hours();
+    // The database is made by then.
+    let first = history[0].0 + 1;
+    for (index, operations) in (first..log.len() * 2 / 3).step_by(log.len() / 30).enumerate() {
+        let left = [Left::Nothing, Left::All, Left::Some(operations as u64), Left::Torn][index % 4];
+        let settings = Settings { cut: Some((operations, left)), ..quiet(&Medium::default()) };
+        let outcome = run(settings);
+        assert_eq!(outcome.violations, [], "operation {operations}, {left:?}");
+        let count = |name| outcome.counts.get(name).copied().unwrap_or(0);
+        assert_eq!(count("boots"), 2, "operation {operations}, {left:?}");
+        assert!(count("uplink") >= 8 && count("writes_arrived") >= 4, "operation {operations}: {:?}", outcome.counts);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The gateway over a week of faults; and mistakes on purpose, to see that the harness finds them.
 
-use lpwad_week::{Outcome, Planted, Rule, Settings, run};
+use lpwad_week::{Outcome, Planted, Rule, Settings, Weather, run};
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,6 +16,19 @@ fn planted(mistake: Planted) -> Outcome {
     run(Settings { planted: Some(mistake), ..days(seed, 60, 3) })
 }
 
+/// A mistake that shows on a small site within half a day, with nothing else out of order.
+fn small(mistake: Planted) -> Outcome {
+    let settings = |planted| Settings {
+        nodes: 8,
+        length: Duration::from_secs(12 * 3600),
+        weather: Weather::Calm,
+        planted,
+        ..Settings::week(2)
+    };
+    assert_eq!(run(settings(None)).violations, []);
+    run(settings(Some(mistake)))
+}
+
 fn has(outcome: &Outcome, rule: Rule) -> bool {
     outcome.violations.iter().any(|violation| violation.rule == rule)
 }
@@ -24,6 +37,9 @@ fn has(outcome: &Outcome, rule: Rule) -> bool {
 fn one_week_of_500_nodes_with_all_faults_breaks_no_rule() {
     let outcome = run(Settings::week(1));
     assert_eq!(outcome.violations, []);
+    let [acknowledged, arrived] = ["writes_acknowledged", "writes_arrived"].map(|name| outcome.counts[name]);
+    // What is missing was overtaken by a newer one, or ran out of time.
+    assert!(arrived * 100 >= acknowledged * 95, "{arrived} of {acknowledged} writes arrived");
     // Enough has happened for that to mean something.
     for (what, least) in [
         ("uplink", 50_000),
@@ -38,11 +54,21 @@ fn one_week_of_500_nodes_with_all_faults_breaks_no_rule() {
         ("radio-lost", 50),
         ("reloaded", 50),
         ("policy-verdict", 50),
+        ("latches", 20),
+        ("server_expired", 500),
         ("frame-dropped", 1_000),
     ] {
         let count = outcome.counts.get(what).copied().unwrap_or(0);
         assert!(count >= least, "{what}: {count}");
     }
+}
+
+#[test]
+fn what_a_small_backlog_drops_is_counted_and_the_rest_arrives() {
+    let outcome = run(Settings { backlog_bytes: 8 * 1024, ..days(SEEDS[0], 60, 3) });
+    assert_eq!(outcome.violations, []);
+    let (dropped, owed) = (outcome.counts["uplinks_dropped"], outcome.counts["readings_owed"]);
+    assert!(dropped > 50 && owed > 100, "{dropped} uplinks dropped, {owed} readings owed");
 }
 
 #[test]
@@ -85,6 +111,31 @@ fn an_acknowledged_write_that_is_not_stored_is_found() {
 #[test]
 fn a_backlog_that_is_not_stored_is_found() {
     assert!(has(&planted(Planted::MissedNotStored), Rule::Lost));
+}
+
+#[test]
+fn an_acknowledged_value_that_is_not_stored_is_found() {
+    assert!(has(&small(Planted::ValueNotStored), Rule::Lost));
+}
+
+#[test]
+fn a_wake_up_that_comes_a_turn_late_is_found() {
+    assert!(has(&small(Planted::WokenLate), Rule::Deadline));
+}
+
+#[test]
+fn an_order_that_leaves_the_radio_no_time_is_found() {
+    assert!(has(&small(Planted::OrderLate), Rule::Deadline));
+}
+
+#[test]
+fn a_registration_that_is_not_renewed_is_found() {
+    assert!(has(&small(Planted::RegistrationNotRenewed), Rule::Deadline));
+}
+
+#[test]
+fn a_payload_in_an_event_is_found() {
+    assert!(has(&small(Planted::PayloadSaid), Rule::Private));
 }
 
 #[test]
