@@ -50,7 +50,7 @@ impl Gateway {
     /// Keeps a decision; gives its number.
     fn record(&mut self, now: Now, id: NodeId, decision: &Decision, nodes: usize) -> u64 {
         let State { last_number, last_hash, .. } = &self.gate.state;
-        let number = last_number + 1;
+        let number = last_number.saturating_add(1);
         let (Some(node), Some(gated)) = (self.fleet.get(id), self.gate.nodes.get(&id)) else { return *last_number };
         let Some(server) = self.servers.get(node.server).map(|served| &served.config) else { return *last_number };
         let facts = self.gate.facts(id, server).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! A step is a byte, a length and as many bytes. Nodes, disk and server answer as they should where a step says so, so
 //! that what lies behind a registration is reached; else they do anything.
 use aes::Aes128;
+use aes::cipher::{BlockEncrypt, KeyInit};
 use cmac::{Cmac, Mac};
 use lpwad::config::{self, Config, DtlsMode, Profile, Security as Wanted, Server};
 use lpwad::gateway::Gateway;
@@ -14,7 +15,7 @@ use lpwad::policy::analyses::Analyses;
 use lpwad::policy::draft::Draft;
 use lpwad::store::{Batch, Loaded};
 use lpwad_lorawan::{Activation, DevEui, Key, Region};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -29,7 +30,7 @@ const MAX_OUTPUTS: usize = 2_000;
 /// Datagrams that may wait for the disk: for the batch on its way, and for the next.
 const MAX_HELD: u64 = 2 * 4096;
 /// Kinds of steps.
-const STEPS: u8 = 28;
+const STEPS: u8 = 30;
 
 static PROFILE: LazyLock<Arc<Profile>> = LazyLock::new(|| {
     let text = include_str!("../../../profiles/cayenne-lpp.toml");
@@ -38,6 +39,11 @@ static PROFILE: LazyLock<Arc<Profile>> = LazyLock::new(|| {
 
 /// Runs the target on an input.
 pub fn run(data: &[u8]) {
+    kinds_said(data);
+}
+
+/// Runs the target on an input; gives the kinds of events that the gateway said.
+pub fn kinds_said(data: &[u8]) -> BTreeSet<&'static str> {
     let mut site = Site::new();
     let mut rest = data;
     while let [step, len, behind @ ..] = rest {
@@ -51,6 +57,7 @@ pub fn run(data: &[u8]) {
     site.input(Input::Stop);
     site.pass(Duration::from_secs(10));
     assert!(site.stopped, "a stop that never ends");
+    site.said
 }
 
 /// Kinds of inputs.
@@ -92,6 +99,13 @@ pub fn kinds_not_given() -> Vec<usize> {
     (0..KINDS).filter(|kind| !site.given.contains(kind)).collect()
 }
 
+#[derive(Clone, Copy)]
+enum Wish {
+    Rehearsal,
+    Clear,
+    Dtls,
+}
+
 struct Site {
     gateway: Gateway,
     now: Duration,
@@ -103,7 +117,12 @@ struct Site {
     /// The last datagram of each open session.
     sockets: BTreeMap<NodeId, Vec<u8>>,
     dtls: BTreeSet<NodeId>,
+    /// What the gateway wants of sessions, and nobody has answered yet.
+    wanted: VecDeque<(NodeId, Wish)>,
+    /// Kinds of events that were said.
+    said: BTreeSet<&'static str>,
     runs: u64,
+    radio_wanted: bool,
     fcnt: u16,
     sent: Vec<u64>,
     /// Data frames by address and counter, over power cuts: none may go out twice with other bytes.
@@ -116,10 +135,14 @@ struct Site {
 impl Site {
     fn new() -> Site {
         let mut site = Site::start(Loaded::default(), true, Some(START_UNIX_MS));
-        site.input(Input::PluginStarted(RADIO, 1));
-        site.line(br#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#);
-        site.line(br#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32","channels":8,"timed_tx":true,"inverted_iq":true,"min_lead_ms":50}}"#);
+        site.start_plugin();
         site
+    }
+
+    fn start_plugin(&mut self) {
+        self.input(Input::PluginStarted(RADIO, self.runs));
+        self.line(br#"{"hello":{"protocol":"lpwad-link","version":"1.0.0","plugin":"x","kind":"lora-phy"}}"#);
+        self.line(br#"{"ready":{"max_dbm_eirp":14.0,"clock":"us32","channels":8,"timed_tx":true,"inverted_iq":true,"min_lead_ms":50}}"#);
     }
 
     fn start(disk: Loaded, analysed: bool, unix_ms: Option<u64>) -> Site {
@@ -136,8 +159,11 @@ impl Site {
             batch: None,
             sockets: BTreeMap::new(),
             dtls: BTreeSet::new(),
+            wanted: VecDeque::new(),
+            said: BTreeSet::new(),
             // The start of the first one is among the outputs.
             runs: 0,
+            radio_wanted: false,
             fcnt: 0,
             sent: Vec::new(),
             on_air: BTreeMap::new(),
@@ -170,7 +196,10 @@ impl Site {
                 let ids: Vec<NodeId> = self.sockets.keys().copied().collect();
                 for id in ids {
                     let last = self.sockets.get(&id).cloned().unwrap_or_default();
-                    if last.len() >= 4 {
+                    // A notification is acknowledged.
+                    if last.len() >= 4 && last[1] >= 0x40 {
+                        self.input(Input::Datagram(id, vec![0x60, 0, last[2], last[3]]));
+                    } else if last.len() >= 4 {
                         let token = usize::from(last[0] & 15).min(8).min(last.len() - 4);
                         let head = [0x60 | token as u8, if number == 0 { 0x41 } else { number }, last[2], last[3]];
                         let rest = if bytes.len() > 1 { &bytes[1..] } else { &[0x82, b'r', b'd', 0x01, b'a'][..] };
@@ -230,9 +259,11 @@ impl Site {
             20 => {
                 let (disk, fcnt) = (std::mem::take(&mut self.disk), self.fcnt);
                 let (on_air, given) = (std::mem::take(&mut self.on_air), std::mem::take(&mut self.given));
+                let said = std::mem::take(&mut self.said);
                 *self = Site::start(disk, self.analysed, self.unix_ms);
                 (self.fcnt, self.on_air) = (fcnt, on_air);
                 self.given.extend(given);
+                self.said.extend(said);
                 self.input(Input::PluginStarted(RADIO, 1));
             }
             21 => {
@@ -262,17 +293,31 @@ impl Site {
                 };
                 self.input(Input::Request(2, request));
             }
+            // The radio starts, sessions open, and rehearsals succeed, as they are asked for.
+            27 => {
+                if std::mem::take(&mut self.radio_wanted) {
+                    self.start_plugin();
+                }
+                for (node, wish) in std::mem::take(&mut self.wanted) {
+                    match wish {
+                        Wish::Rehearsal => self.input(Input::Rehearsed(node, None)),
+                        Wish::Clear => self.up(node, Up { local_port: 4000, security: Security::Clear }),
+                        Wish::Dtls => self.up(node, Up { local_port: 4000, security: dtls(number) }),
+                    }
+                }
+            }
+            28 => self.hear(join_request(number)),
             // The server reads, observes or writes, as a server does.
             _ => {
-                let method = [1, 1, 3][usize::from(number) % 3];
-                let observe = &[0x60, 0x54][..];
-                let head =
-                    [&[0x41, method, 0x55, number, number][..], if number & 3 == 1 { observe } else { &[] }].concat();
-                let path: &[u8] = if number & 3 == 1 { &[0x54] } else { &[0xb4] };
-                let path = [path, b"3306", &[0x01], b"0", &[0x04], b"5850", if method == 3 { b"\xff1" } else { b"" }];
-                // Behind Observe the option number counts on from 6.
-                let path = if number & 3 == 1 { path[1..].concat() } else { path.concat() };
-                self.input(Input::Datagram(node, [head, path].concat()));
+                let node = NodeId(u32::from(number >> 6 & 1));
+                let head = |method| [0x41, method, 0x55, number, number];
+                let request = match number % 3 {
+                    // Observe is option 6, Uri-Path 11 (RFC 7641 §2, RFC 7252 §5.10).
+                    0 => [&head(1)[..], &[0x60, 0x54], b"3303", &[0x01], b"1", &[0x04], b"5700"].concat(),
+                    1 => [&head(1)[..], &[0xb4], b"3303", &[0x01], b"1", &[0x04], b"5700"].concat(),
+                    _ => [&head(3)[..], &[0xb4], b"3306", &[0x01], b"0", &[0x04], b"5850", b"\xff1"].concat(),
+                };
+                self.input(Input::Datagram(node, request));
             }
         }
     }
@@ -354,7 +399,7 @@ impl Site {
             outputs += 1;
             assert!(outputs < MAX_OUTPUTS, "one input causes outputs without end");
             match output {
-                Output::StartPlugin(_) => self.runs += 1,
+                Output::StartPlugin(_) => (self.runs, self.radio_wanted) = (self.runs + 1, true),
                 Output::WritePlugin(_, line) => {
                     let line: serde_json::Value = serde_json::from_str(&line).expect("lines to plugins are JSON");
                     self.sent.extend(line["tx"]["id"].as_u64());
@@ -367,12 +412,14 @@ impl Site {
                     assert!(!clear || self.permitted(), "a clear session without a verdict");
                     self.sockets.remove(&session);
                     self.dtls.remove(&session);
+                    self.wanted.push_back((session, if clear { Wish::Clear } else { Wish::Dtls }));
                 }
                 Output::Send(session, bytes) => {
                     assert!(self.dtls.contains(&session) || self.permitted(), "a clear datagram without a verdict");
                     self.sockets.insert(session, bytes);
                 }
                 Output::Close(session) => {
+                    self.wanted.retain(|(of, _)| *of != session);
                     self.sockets.remove(&session);
                     self.dtls.remove(&session);
                 }
@@ -380,7 +427,9 @@ impl Site {
                     assert!(self.batch.replace(batch).is_none(), "two batches on their way");
                 }
                 Output::Stopped => self.stopped = true,
-                Output::KillPlugin(_) | Output::Rehearse { .. } | Output::Event(_) => {}
+                Output::Rehearse { session, .. } => self.wanted.push_back((session, Wish::Rehearsal)),
+                Output::Event(event) => _ = self.said.insert(event.kind.name()),
+                Output::KillPlugin(_) => {}
                 Output::Reply(_, answer) => {
                     let held = answer["store"]["datagrams_held"].as_u64().unwrap_or(0);
                     assert!(held <= MAX_HELD, "{held} datagrams wait for the disk");
@@ -447,8 +496,8 @@ pub fn config(with_nodes: bool) -> Config {
 
 fn analyses(named: bool) -> Analyses {
     let mut analyses = Analyses::default();
-    // The one node with a credential needs DTLS in reserve.
-    for (id, endpoint, needs_reserve) in [("T1", "*1", true), ("T0", "*0", false)].into_iter().filter(|_| named) {
+    // The node with a credential needs DTLS in reserve.
+    for (id, endpoint, needs_reserve) in [("T1", "*1", true), ("T2", "*2", false)].into_iter().filter(|_| named) {
         let draft = Draft {
             id,
             title: "",
@@ -468,11 +517,27 @@ fn analyses(named: bool) -> Analyses {
     analyses
 }
 
-/// An unconfirmed uplink of the personalised node on FPort 1 whose MIC is right (LoRaWAN 1.0.4 §4.4).
+/// A join request of the other node, with this DevNonce (LoRaWAN 1.0.4 §6.2.4).
+fn join_request(dev_nonce: u8) -> Vec<u8> {
+    let dev_eui = [2, 0, 0, 0xd0, 0x7e, 0xd5, 0xb3, 0x70];
+    let mut frame = [&[0][..], &[1; 8], &dev_eui, &[dev_nonce, 0]].concat();
+    let mut mac = <Cmac<Aes128> as Mac>::new_from_slice(&KEY).expect("16 bytes");
+    mac.update(&frame);
+    frame.extend_from_slice(&mac.finalize().into_bytes()[..4]);
+    frame
+}
+
+/// An unconfirmed uplink of the personalised node on FPort 1, enciphered and with its MIC (LoRaWAN 1.0.4 §4.3.3, §4.4).
 fn uplink(fcnt: u16, payload: &[u8]) -> Vec<u8> {
-    let payload = &payload[..payload.len().min(50)];
     let [low, high] = fcnt.to_le_bytes();
-    let mut frame = [&[0x40][..], &ADDRESS, &[0, low, high, 1], payload].concat();
+    let mut payload = payload[..payload.len().min(50)].to_vec();
+    for (number, piece) in (1..).zip(payload.chunks_mut(16)) {
+        let [a, b, c, d] = ADDRESS;
+        let mut block = [1, 0, 0, 0, 0, 0, a, b, c, d, low, high, 0, 0, 0, number].into();
+        Aes128::new(&KEY.into()).encrypt_block(&mut block);
+        piece.iter_mut().zip(block).for_each(|(byte, key)| *byte ^= key);
+    }
+    let mut frame = [&[0x40][..], &ADDRESS, &[0, low, high, 1], &payload].concat();
     let mut mac = <Cmac<Aes128> as Mac>::new_from_slice(&KEY).expect("16 bytes");
     mac.update(&[0x49, 0, 0, 0, 0, 0]);
     mac.update(&ADDRESS);

@@ -77,6 +77,23 @@ fn the_gateway_gets_every_kind_of_input() {
 }
 
 #[test]
+fn the_seeds_of_the_gateway_reach_what_lies_behind_a_registration() {
+    let kinds = seeds("gateway_input").into_iter().map(|seed| lpwad_fuzz_targets::gateway_input::kinds_said(&seed));
+    let said: std::collections::BTreeSet<&str> = kinds.flatten().collect();
+    let wanted = [
+        "node-joining",
+        "registered",
+        "observed",
+        "write-accepted",
+        "downlink-sent",
+        "session-opened",
+        "backlog-delivered",
+    ];
+    let missing: Vec<_> = wanted.iter().filter(|kind| !said.contains(**kind)).collect();
+    assert!(missing.is_empty(), "{missing:?} not among {said:?}");
+}
+
+#[test]
 fn every_target_is_known_to_the_fuzzer() {
     let manifest =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/Cargo.toml")).unwrap();
