@@ -315,6 +315,8 @@ impl Faults {
         if !folder.broken {
             world.folder_before = Some(folder);
         }
+        let off_ms = world.time().unix_ms.map(|_| world.clock_off_ms);
+        world.shadow.writes.restored(off_ms);
         world.input(|| Input::Reload(Box::new(config()), folder.analyses()));
     }
 

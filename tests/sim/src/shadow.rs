@@ -434,7 +434,7 @@ impl Shadow {
 
     /// The gateway starts with this clock, and takes the age of what it kept from it.
     pub fn boots(&mut self, now: Duration, unix_ms: Option<u64>, off_ms: i64) {
-        self.writes.boots(unix_ms.map(|_| off_ms));
+        self.writes.restored(unix_ms.map(|_| off_ms));
         for untold in self.untold.values_mut().flatten() {
             if untold.may_be_gone(now) {
                 continue;

@@ -190,7 +190,7 @@ impl World {
         (START_UNIX_MS + self.now.as_millis() as u64).saturating_add_signed(self.clock_off_ms)
     }
 
-    fn time(&self) -> Now {
+    pub(crate) fn time(&self) -> Now {
         let wall = self.wall_ms();
         Now { mono: self.now - self.booted, unix_ms: (wall >= site::NOT_BEFORE_UNIX_MS).then_some(wall) }
     }

@@ -101,8 +101,9 @@ impl Writes {
         self.taken.values_mut().flatten().for_each(|write| write.skew.clock(off_ms));
     }
 
-    /// The gateway starts with this clock; it names everything anew.
-    pub fn boots(&mut self, off_ms: Option<i64>) {
+    /// The gateway starts with this clock, or takes over a configuration by it: what it restores has a new name, and an age by the
+    /// clock.
+    pub fn restored(&mut self, off_ms: Option<i64>) {
         self.off_ms = off_ms;
         for write in self.taken.values_mut().flatten() {
             write.id = None;
