@@ -374,6 +374,16 @@ impl Shadow {
         }
     }
 
+    /// The power was gone: a latch that no disk would take is forgotten with everything else that was not on it.
+    pub fn keep_latches(&mut self, state: Option<&[u8]>) {
+        let state: serde_json::Value = state.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let kept = |index: usize, analysis: &str| {
+            let name = format!("{} {analysis}@", site::NAMES[index]);
+            state["latches"].as_object().is_some_and(|latches| latches.keys().any(|latch| latch.starts_with(&name)))
+        };
+        self.latched.retain(|(index, analysis)| kept(*index, analysis));
+    }
+
     /// Whether leave for clear sessions to a server was lost for all of its nodes, and nobody has given it back.
     #[must_use]
     pub fn is_latched(&self, index: usize) -> bool {

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Addresses of the servers. The nodes of the second one sleep (queue mode).
 pub const SERVERS: [&str; 2] = ["127.0.0.1:5683", "127.0.0.1:5684"];
 /// Names of the servers.
-const NAMES: [&str; 2] = ["east", "west"];
+pub const NAMES: [&str; 2] = ["east", "west"];
 /// Time between two uplinks of a node.
 pub const INTERVAL: Duration = Duration::from_secs(3600);
 /// Path that servers write to.

@@ -16,7 +16,7 @@ use lpwad::gateway::control::Request;
 use lpwad::gateway::event::{Event, Kind};
 use lpwad::gateway::input::{Down, HostFacts, Input, NodeId, Now, Reason, Security, Up};
 use lpwad::gateway::output::{Output, Target};
-use lpwad::store::{Loaded, Table};
+use lpwad::store::{Loaded, POLICY_STATE, Table};
 use lpwad_sim::air::{Air, AirEvent, Direction};
 use lpwad_sim::rng::Rng;
 use lpwad_sim::server::{
@@ -214,6 +214,7 @@ impl World {
         self.count("boots");
         self.shadow.presence.disturbed(self.now);
         self.shadow.boots(self.now, now.unix_ms, self.clock_off_ms);
+        self.shadow.keep_latches(self.disk.synced.policy.get(&POLICY_STATE).map(Vec::as_slice));
         self.tell(self.settings.watch.unwrap_or_default(), || "the gateway starts".into());
         self.drain();
         if self.clock_off_ms == 0 {
@@ -657,7 +658,8 @@ impl World {
     /// Notes what is in the way of all nodes at the moment, or of those of a server.
     fn disturbances(&mut self) {
         // A clock that was once ahead is not trusted when it is behind, or right again, until somebody says so.
-        if self.gateway.is_none() || self.clock_off_ms != 0 {
+        // With a broken file, what is begun anew meanwhile (by a start, by a reload) has no leave.
+        if self.gateway.is_none() || self.clock_off_ms != 0 || self.folder.broken {
             self.shadow.presence.disturbed(self.now);
         }
         self.shadow.presence.disturbed(self.disk.full_until.min(self.now));
