@@ -170,3 +170,57 @@ impl Sessions {
         inputs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Clock;
+    use super::super::super::handshake::Handshakes;
+    use super::super::super::resolve::Resolver;
+    use super::*;
+    use crate::config::Config;
+    use crate::gateway::output::Target;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use tokio::sync::mpsc;
+
+    const NODE: DevEui = DevEui([0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, 1]);
+
+    fn config(dir: &std::path::Path) -> Config {
+        let keys = dir.join("keys.toml");
+        let psk = "psk_identity = \"node\"\npsk = \"9f1c3b5a7d2e4860b1c7d9e3f5a20817\"\n";
+        let app_key = "app_key = \"2b7e151628aed2a6abf7158809cf4f3c\"\n";
+        fs::write(&keys, format!("[70b3d57ed0000001]\n{app_key}{psk}")).unwrap();
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+        let text = "[[radio]]\nname = \"roof\"\nplugin = \"lora-serial\"\n\
+            [[server]]\nname = \"site\"\nsecure_uri = \"coaps://server.invalid:5684\"\nsecurity = \"dtls\"\n\
+            [[node]]\ndev_eui = \"70b3d57ed0000001\"\nprofile = \"cayenne-lpp\"\nkeys = \"file:keys.toml\"\n";
+        fs::write(dir.join("lpwad.toml"), text).unwrap();
+        Config::read(&dir.join("lpwad.toml")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_the_name_service_leaves_a_handshake_alone_that_is_under_way() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::start());
+        let (inputs, _disk_says) = mpsc::channel(4);
+        let (mut disk, _) = Disk::open(&dir.path().join("state"), inputs).unwrap();
+        let (done, _handshaken) = mpsc::channel(4);
+        let (answers, _resolved) = mpsc::channel(4);
+        let handshakes = Handshakes::start(clock, done).unwrap();
+        let mut sessions = Sessions::new(&config(dir.path()), handshakes, Resolver::new(answers)).unwrap();
+        let to = Target::Dtls { server: "site".into(), node: NODE };
+        assert!(sessions.open(clock.now(), NodeId(0), to, None, &mut disk).is_none(), "the name is asked for");
+
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let name: Name = ("server.invalid".into(), 5684);
+        let known = Resolved { name: name.clone(), addresses: Ok(vec![silent.local_addr().unwrap()]) };
+        assert!(sessions.resolved(clock.now(), &known, &mut disk).is_empty(), "it begins");
+        let lost = Resolved { name: name.clone(), addresses: Err("the name service does not answer".into()) };
+        let told = sessions.resolved(clock.now(), &lost, &mut disk);
+        assert!(told.is_empty(), "and goes on, whatever becomes of the name");
+
+        let to = Target::Dtls { server: "site".into(), node: NODE };
+        assert!(sessions.open(clock.now(), NodeId(1), to, None, &mut disk).is_none());
+        let told = sessions.resolved(clock.now(), &lost, &mut disk);
+        assert!(matches!(told[..], [Input::Down(NodeId(1), _)]), "who waits for it is told: {told:?}");
+    }
+}
