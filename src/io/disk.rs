@@ -419,6 +419,25 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_has_gone_is_opened_again_when_it_is_back_and_never_begun_anew() {
+        let (dir, _) = store();
+        let (seal, key) = seal_key::load(dir.path()).unwrap();
+        let (seal, path) = (Arc::new(seal), dir.path().join(STORE));
+        let place = open_database(dir.path(), &seal, &key, None).unwrap().1;
+        let again = || open_database(dir.path(), &seal, &key, Some(place)).map(|(database, _)| database);
+        assert!(again().is_ok());
+        let away = dir.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        assert!(again().is_err() && !path.exists(), "it is not made");
+        drop(open_database(dir.path(), &seal, &key, None).unwrap());
+        let problem = again().unwrap_err().to_string();
+        assert!(problem.contains("another file than before"), "{problem}");
+        fs::rename(&away, &path).unwrap();
+        let loaded = again().unwrap().load().unwrap();
+        assert_eq!(loaded.get(Table::Device, DevEui([1; 8])), Some(SECRET));
+    }
+
+    #[test]
     fn s_21_a_damaged_record_or_export_costs_only_itself() {
         let (dir, inputs) = store();
         let (seal, key) = seal_key::load(dir.path()).unwrap();
