@@ -31,6 +31,16 @@ fn fate(modem: &mut Process, payload: &str) -> Value {
     modem.wait_since(mark, "its fate", fate)["event"].clone()
 }
 
+/// The node joins, its server observes the temperature, and all is well.
+fn observe(modem: &mut Process, gateway: &mut Process, server: &mut Process) {
+    modem.wait_event("joined");
+    uplink(modem, gateway, 0, "01670110");
+    server.wait_event("registered");
+    server.tell(&format!("observe {} /3303/1/5700", endpoint(0)));
+    assert_eq!(server.wait_event("observed")["code"], "2.05");
+    confirmed_uplink(modem, 0, "01670111");
+}
+
 #[test]
 fn on_a_full_disk_values_are_served_and_writes_refused_until_there_is_room() {
     let (mut server, uri) = small_server("127.0.0.1:0");
@@ -38,12 +48,7 @@ fn on_a_full_disk_values_are_served_and_writes_refused_until_there_is_room() {
     site.configure(1, &uri);
     let mut modem = site.modem(41);
     let mut gateway = site.gateway();
-    modem.wait_event("joined");
-    uplink(&mut modem, &mut gateway, 0, "01670110");
-    server.wait_event("registered");
-    server.tell(&format!("observe {} /3303/1/5700", endpoint(0)));
-    assert_eq!(server.wait_event("observed")["code"], "2.05");
-    confirmed_uplink(&mut modem, 0, "01670111");
+    observe(&mut modem, &mut gateway, &mut server);
 
     limit_files(&gateway, "0");
     let (since, answers) = (gateway.mark(), server.mark());
@@ -76,12 +81,7 @@ fn on_a_disk_that_becomes_read_only_values_are_served_nothing_is_used_twice_and_
     let run = || mounts.wrap(&site.lpwad(&["run", "--json"]));
     let mut modem = site.modem(42);
     let mut gateway = Process::start("gateway", &mut run());
-    modem.wait_event("joined");
-    uplink(&mut modem, &mut gateway, 0, "01670110");
-    server.wait_event("registered");
-    server.tell(&format!("observe {} /3303/1/5700", endpoint(0)));
-    assert_eq!(server.wait_event("observed")["code"], "2.05");
-    confirmed_uplink(&mut modem, 0, "01670111");
+    observe(&mut modem, &mut gateway, &mut server);
 
     // The kernel lets a mount become read-only when nobody has a file of it open for writing. After a failed write the store
     // does not.
